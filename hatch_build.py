@@ -16,11 +16,12 @@ class Vendor(BuildHookInterface[Any]):
     """Copy the configured files of the locked npm package; do nothing when they are there."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Fill the vendor folder and add it to a wheel, although git ignores it."""
+        """Fill the vendor folder, and put the pages' folders into a wheel beside their code."""
         vendor = Path(self.root, self.config["vendor"])
         if not self._is_current(vendor):
             self._fetch(vendor)
-        build_data["artifacts"].append(f"/{self.config['vendor']}/*")
+        if version == "standard":  # an editable install reads them where they lie
+            build_data["force_include"] |= {name: f"app/{name}" for name in self.config["inside"]}
 
     def _is_current(self, vendor: Path) -> bool:
         stamp = vendor / LOCK[1]
