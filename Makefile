@@ -1,7 +1,7 @@
 # Every target sets up what it needs: python3 (3.11 to 3.13), make and a package registry are enough.
 PYTHON ?= python3
-HOST ?= 127.0.0.1
-PORT ?= 8000
+HOST ?= $(or $(DECONVNET_HOST),127.0.0.1)
+PORT ?= $(or $(DECONVNET_PORT),8000)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -38,7 +38,7 @@ bench: $(VENV)/dev ## run the benchmarks
 	$(BIN)/python -m benchmarks
 
 accept: $(VENV)/dev ## take today's golden pictures as right
-	$(BIN)/python -m pytest -m golden --accept
+	$(BIN)/python -m pytest -k golden --accept
 
 lock: $(VENV)/dev ## resolve the newest versions anew into requirements*.lock
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
