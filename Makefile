@@ -75,5 +75,5 @@ chromium:
 
 # Install a system package where that is allowed without a question; false where it is not.
 root = $(if $(filter 0,$(shell id -u)),,sudo -n )
-apt = { command -v apt-get >/dev/null && { $(root)apt-get update && \
-	$(root)env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(1); }; }
+apt = { $(root)true 2>/dev/null && $(root)apt-get update && \
+	$(root)env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(1); }
