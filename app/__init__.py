@@ -1,0 +1,1 @@
+"""The web and the command line of the deconvnet explorer."""

@@ -1,0 +1,115 @@
+"""Every knob of the server and the command line, read from ``DECONVNET_*``."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from platformdirs import user_cache_path, user_data_path
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MIB = 2**20
+GIB = 2**30
+
+Names = Annotated[tuple[str, ...], NoDecode]
+"""Several names in one variable, separated by commas."""
+
+
+class Settings(BaseSettings):
+    """What an operator may choose; nothing else in the program reads the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="DECONVNET_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    allowed_hosts: Names = Field(
+        LOOPBACK, description="Host names this server answers to, `*` for any; comma-separated."
+    )
+    api_token: SecretStr | None = Field(
+        None,
+        description="When set, every request but the health checks must carry it as a bearer "
+        "token (or as the password of HTTP Basic, which browsers ask for).",
+    )
+
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Where networks run: `auto` (the GPU when there is one), `cpu`, `cuda`, "
+        "`cuda:N`.",
+    )
+    networks: Names = Field((), description="Networks to offer, comma-separated; empty means all.")
+    random_weights: bool = Field(
+        False, description="Use random weights for every network, flagged everywhere."
+    )
+    weights_dir: Path = Field(
+        default_factory=lambda: user_data_path("deconvnet") / "weights",
+        description="Folder of your own weights: `<network>.safetensors` or `.pth`.",
+    )
+    cache_dir: Path = Field(
+        default_factory=partial(user_cache_path, "deconvnet"),
+        description="Folder where published weights are kept.",
+    )
+    data_dir: Path = Field(
+        default_factory=partial(user_data_path, "deconvnet"),
+        description="Folder of uploaded photos and of the secret behind their links.",
+    )
+    offline: bool = Field(False, description="Never fetch anything.")
+
+    max_upload_bytes: PositiveInt = Field(16 * MIB, description="Largest request body.")
+    max_pixels: PositiveInt = Field(50_000_000, description="Most pixels of a photo.")
+    max_side: PositiveInt = Field(16_384, description="Longest side of a photo, in pixels.")
+    max_aspect: PositiveFloat = Field(
+        32.0, description="Longest side over shortest, for photos above a megapixel."
+    )
+    max_scans: PositiveInt = Field(100, description="Most scans of a progressive JPEG.")
+    decode_seconds: PositiveFloat = Field(
+        5.0, description="Deadline of decoding one photo, after which its process is killed."
+    )
+    decode_bytes: PositiveInt = Field(1 * GIB, description="Memory of the decoding process.")
+    decoders: PositiveInt = Field(2, description="Photos decoded at the same time.")
+
+    max_projections: PositiveInt = Field(256, description="Most projections in one answer.")
+    queue_limit: PositiveInt = Field(
+        64, description="Requests waiting or running at once; more get 503 with Retry-After."
+    )
+    request_seconds: PositiveFloat = Field(30.0, description="Longest time of one request.")
+    network_bytes: PositiveInt = Field(
+        4 * GIB, description="Memory for loaded networks; least recently used leave first."
+    )
+    record_bytes: PositiveInt = Field(
+        1 * GIB, description="Memory for forward passes kept for the next click."
+    )
+    picture_bytes: PositiveInt = Field(256 * MIB, description="Memory for decoded photos.")
+    answer_bytes: PositiveInt = Field(256 * MIB, description="Memory for finished answers.")
+
+    upload_ttl: PositiveInt = Field(
+        30 * 86_400, description="Seconds that a photo is kept after its last use."
+    )
+    upload_bytes: PositiveInt = Field(
+        4 * GIB, description="Disk space for photos; least recently used leave first."
+    )
+
+    stop_notice: NonNegativeFloat = Field(
+        1.0, description="Seconds from `/readyz` saying 503 to the port being closed on SIGTERM."
+    )
+    drain_seconds: PositiveInt = Field(
+        20, description="Seconds that accepted requests have to finish when stopping."
+    )
+
+    @field_validator("allowed_hosts", "networks", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("api_token")
+    @classmethod
+    def _drop_empty(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value and value.get_secret_value() else None
+
+    @field_validator("weights_dir", "cache_dir", "data_dir")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()
