@@ -31,7 +31,7 @@ from .training import repeat, replace_file, write_weights
 log = logging.getLogger(__name__)
 
 BATCH = 32
-CLASSES, POOL5 = 101, 256 * 6 * 6
+POOL5 = 256 * 6 * 6
 TARGETS = {"into conv2": 0.5, "into conv3": 0.5, "conv3": 0.5, "conv4": 0.5, "conv5": 1.0}
 """What the student must reproduce, and how much each counts; convN is before its ReLU."""
 NO_CLASS = "BACKGROUND_Google"
@@ -69,10 +69,12 @@ SMALL, NATIVE = (176, 179), (224, 227)
 # networks
 
 
-def make_student(name: str) -> Network:
-    """Build a random network whose only fully connected layer tells Caltech-101's classes."""
+def make_student(name: str, classes: tuple[str, ...]) -> Network:
+    """Build a random network whose only fully connected layer tells these classes."""
     shapes = {key: tuple(t.shape) for key, t in hollow(name).tensors().items() if "fc" not in key}
-    network = build(architecture(name), {**shapes, "fc8.weight": (CLASSES, POOL5)})
+    network = build(
+        architecture(name), {**shapes, "fc8.weight": (len(classes), POOL5)}, classes=classes
+    )
     for key, tensor in network.tensors().items():
         if key.endswith("bias"):
             nn.init.zeros_(tensor)
@@ -521,20 +523,20 @@ def train(options: argparse.Namespace) -> None:
 def train_on_photos(options: argparse.Namespace, work: Path) -> Network:
     """Distil features, learn the classes with fc8 alone, then with the whole network."""
     torch.manual_seed(0)
-    student = make_student(options.network)
+    photos = read_photos(options.data)
+    labels = label_photos(list(photos))
+    classes = tuple(sorted(set(labels.values())))
+    log.info("%d photos, %d of them of %d classes", len(photos), len(labels), len(classes))
+    student = make_student(options.network, classes)
     if options.start:
         fill(student, read(options.start, student.architecture).tensors, options.start.name)
         revive(student, options.revive)
     lesson = Lesson(student, read_teacher(options.teacher))
     lesson.to(memory_format=torch.channels_last)
-    photos = read_photos(options.data)
-    log.info("%d photos", len(photos))
     distil(lesson, list(photos.values()), options.steps or 6_000, work / "features.pt")
-    labels = label_photos(list(photos))
-    student.classes = tuple(sorted(set(labels.values())))
     learned = [name for name in labels if not is_held_out(name)]
     pictures = [photos[name] for name in learned]
-    truth = torch.tensor([student.classes.index(labels[name]) for name in learned])
+    truth = torch.tensor([classes.index(labels[name]) for name in learned])
     views = view_photos(student, pictures, 4, work / "views.pt")
     learn_classes(student, views, truth, options.head_steps, work / "classes.pt")
     tune(lesson, pictures, truth, options.tuning_steps, work / "tuning.pt")

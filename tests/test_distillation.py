@@ -17,6 +17,7 @@ from models.formats import assemble, read
 from models.network import Network
 from models.training import repeat, save, write_weights
 
+CLASSES = tuple(f"class {number:03}" for number in range(101))
 STARTER = Path(distillation.__file__).parent / "starter"
 
 
@@ -51,7 +52,7 @@ def crops_of(side: int) -> Tensor:
 def test_student_and_teacher_give_maps_of_one_size(
     name: str, sides: tuple[int, int], teacher_file: Path
 ) -> None:
-    lesson = Lesson(make_student(name), read_teacher(teacher_file))
+    lesson = Lesson(make_student(name, CLASSES), read_teacher(teacher_file))
     crops = crops_of(lesson.sight.crop(*sides))
     with torch.no_grad():
         errors = lesson(
@@ -63,7 +64,7 @@ def test_student_and_teacher_give_maps_of_one_size(
 
 @pytest.mark.parametrize("name", sorted(SIGHTS))
 def test_units_that_are_compared_look_at_the_same_place(name: str, teacher_file: Path) -> None:
-    student, teacher, sight = make_student(name), read_teacher(teacher_file), SIGHTS[name]
+    student, teacher, sight = make_student(name, CLASSES), read_teacher(teacher_file), SIGHTS[name]
     low = range(55)[sight.low][6] if name == "zfnet" else range(27)[sight.low][6]
     for layer, ours, theirs in (("pool1", low, 6), ("pool2", 6, 6), ("conv5", 6, 6)):
         seen = sight.student + centre(student, layer, ours)
@@ -90,7 +91,7 @@ def test_the_teacher_is_the_2012_network_with_norm_before_pool(teacher_file: Pat
 
 def test_the_first_layer_comes_nearer_to_its_teacher(teacher_file: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    lesson = Lesson(make_student("alexnet"), read_teacher(teacher_file))
+    lesson = Lesson(make_student("alexnet", CLASSES), read_teacher(teacher_file))
     photos = [torch.randint(256, (3, 60, 70), dtype=torch.uint8) for _ in range(3)]
     crops = crops_of(lesson.sight.crop(*SMALL))
 
@@ -165,7 +166,7 @@ def test_a_filter_below_a_tenth_of_the_strongest_is_weak() -> None:
 
 
 def test_only_the_weakest_filters_start_again() -> None:
-    student = make_student("zfnet")
+    student = make_student("zfnet", CLASSES)
     with torch.no_grad():
         student.tensors()["conv1.weight"][5:] *= 10
     before = student.tensors()["conv1.weight"].detach().clone()
@@ -184,8 +185,7 @@ def test_filters_are_drawn_strongest_first_about_grey() -> None:
 
 
 def test_written_weights_come_back_with_all_that_belongs_to_them(tmp_path: Path) -> None:
-    student = make_student("zfnet")
-    student.classes = tuple(map(str, range(101)))
+    student = make_student("zfnet", CLASSES)
     file = tmp_path / "zfnet.safetensors"
     write_weights(student, file, torch.float16, source="a test", licence="MIT")
     loaded = assemble(read(file, architecture("zfnet")), architecture("zfnet"), "yours")
@@ -197,8 +197,7 @@ def test_written_weights_come_back_with_all_that_belongs_to_them(tmp_path: Path)
 
 
 def test_accuracy_counts_only_what_was_held_out(tmp_path: Path) -> None:
-    student = make_student("alexnet")
-    student.classes = tuple(f"class {number:03}" for number in range(101))
+    student = make_student("alexnet", CLASSES)
     for number in range(30):
         folder = tmp_path / "caltech101" / f"class {number % 3:03}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -221,3 +220,22 @@ def test_shipped_weights_load_and_look_like_learned_filters(file: Path) -> None:
 
 def test_the_starter_weights_stay_small() -> None:
     assert sum(file.stat().st_size for file in STARTER.iterdir()) < 36e6
+
+
+def test_every_phase_runs_and_the_weights_know_the_folders_classes(
+    teacher_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(12):
+        folder = tmp_path / "data" / "caltech101" / ("ant", "bee", "cat", "dog", "elk")[number % 5]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 50), (20 * number, 0, 0)).save(folder / f"{number}.jpg")
+    data, out = ["--data", str(tmp_path / "data")], tmp_path / "alexnet.safetensors"
+    steps = ["--steps", "1", "--head-steps", "2", "--tuning-steps", "1"]
+    files = ["--teacher", str(teacher_file), "--out", str(out), "--work", str(tmp_path / "work")]
+    network = ["--network", "alexnet"]
+    distillation.main(["train", *network, *data, *steps, *files])
+    distillation.main(["evaluate", *network, str(out), *data])
+    distillation.main(["filters", *network, str(out), "--out", str(tmp_path / "filters.png")])
+    assert assemble(read(out, architecture("alexnet")), architecture("alexnet"), "yours").classes
+    assert "held-out pictures right" in (printed := capsys.readouterr().out)
+    assert "of 64 filters weak" in printed
