@@ -1,0 +1,562 @@
+"""The layer kinds: how each runs forward, what it remembers, how it is undone.
+
+Every kind is a torch module that adds three abilities to its ``forward``:
+
+* ``record(x)`` runs forward and returns the output with what undoing will need,
+* ``undo(signal, memory, rule, below)`` takes a signal one kind down (Zeiler & Fergus 2013, 2.1),
+* its ``kernel_size``, ``stride`` and ``padding`` say which cells below a cell can reach.
+
+All maps are (N, C, H, W); a fully connected layer's are (N, C, 1, 1).
+
+A signal is never the whole map when less will do: it travels as the *window* that its seed can
+reach. The windows of a batch have one size and lie wholly inside the map, each where its own
+unit needs it (``Span``), so a full frame is just the window that covers everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = [
+    "RULES",
+    "AdaptiveAveragePool",
+    "AveragePool",
+    "BatchNorm",
+    "Convolution",
+    "Dropout",
+    "Flatten",
+    "Kind",
+    "Linear",
+    "MaxPool",
+    "Normalize",
+    "Rectify",
+    "Rule",
+    "Sigmoid",
+    "Signal",
+    "Size",
+    "Span",
+]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a method does where deconvnet, guided backpropagation and the gradient differ."""
+
+    rectify: bool
+    """A ReLU cuts the negative part of the signal."""
+    gate: bool
+    """A ReLU stops the signal where the activation was zero on the way up."""
+    derive: bool
+    """Local response normalisation and sigmoid use their derivative instead of the identity."""
+
+
+RULES = {
+    "deconvnet": Rule(rectify=True, gate=False, derive=False),
+    "guided": Rule(rectify=True, gate=True, derive=True),
+    "gradient": Rule(rectify=False, gate=True, derive=True),
+}
+
+
+class Size(NamedTuple):
+    """Channels, rows and columns of a map."""
+
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """One axis of a map: the cells that each signal of a batch can reach, and its window there.
+
+    ``starts`` and ``stops`` are the true reach, clipped to the map. The windows share
+    ``length``, the longest reach, and begin at ``origins`` so that none leaves the map.
+    """
+
+    starts: tuple[int, ...]
+    stops: tuple[int, ...]
+    size: int
+
+    @classmethod
+    def whole(cls, count: int, size: int) -> Span:
+        """Cover the axis from end to end for ``count`` signals."""
+        return cls((0,) * count, (size,) * count, size)
+
+    @classmethod
+    def cells(cls, places: Sequence[int], size: int) -> Span:
+        """Cover one cell for each signal."""
+        return cls(tuple(places), tuple(place + 1 for place in places), size)
+
+    @property
+    def length(self) -> int:
+        """How many cells each window is long."""
+        return max(b - a for a, b in zip(self.starts, self.stops, strict=True))
+
+    @property
+    def origins(self) -> tuple[int, ...]:
+        """Where each window begins."""
+        last = self.size - self.length
+        return tuple(min(start, last) for start in self.starts)
+
+    def below(self, kernel: int, stride: int, padding: int, size: int) -> Span:
+        """Say which cells of the map below, ``size`` long, these cells are computed from."""
+        starts = tuple(max(0, start * stride - padding) for start in self.starts)
+        stops = tuple(min(size, (s - 1) * stride - padding + kernel) for s in self.stops)
+        return Span(starts, stops, size)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What travels down: one window for each of N seeds.
+
+    ``values`` is (N, C, h, w). While only one map of each seed is not zero, as from the seed to
+    the first filter below it, C is 1 and ``features`` says which map that is.
+    """
+
+    values: Tensor
+    rows: Span
+    columns: Span
+    images: tuple[int, ...]
+    features: tuple[int, ...] | None = None
+
+    def window(self, memory: Tensor, maps_per_entry: int = 1) -> Tensor:
+        """Cut what was remembered of whole maps (M, C, H, W) to this signal's windows.
+
+        ``maps_per_entry`` maps share one entry of the second axis. The result is (N, C, h, w),
+        (N, 1, h, w) for a signal in one map, or (1, C, H, W) where one answer serves all.
+        """
+        if self.covers and self.features is None and len(memory) == 1:
+            return memory
+        height, width = self.rows.length, self.columns.length
+        features = self.features or (None,) * len(self.images)
+        entries = [_entry(feature, maps_per_entry) for feature in features]
+        places = zip(self.images, entries, self.rows.origins, self.columns.origins, strict=True)
+        return torch.stack([memory[i, e, y : y + height, x : x + width] for i, e, y, x in places])
+
+    @property
+    def covers(self) -> bool:
+        """Is every window the whole map?"""
+        rows, columns = self.rows, self.columns
+        return rows.length == rows.size and columns.length == columns.size
+
+    def dense(self, channels: int) -> Signal:
+        """Spell out all maps where only one has been carried."""
+        if self.features is None:
+            return self
+        n, _, h, w = self.values.shape
+        values = self.values.new_zeros(n, channels, h, w)
+        values[range(n), self.features] = self.values[:, 0]
+        return replace(self, values=values, features=None)
+
+    def holding(self, values: Tensor) -> Signal:
+        """Keep the windows, change what is in them."""
+        return replace(self, values=values)
+
+    def arrive(self, values: Tensor, kind: Sliding, below: Size) -> Signal:
+        """Place what ``kind`` spread downwards, padding included, into windows of the map below."""
+        (ky, kx), (sy, sx), (py, px) = kind.kernel_size, kind.stride, kind.padding
+        rows = self.rows.below(ky, sy, py, below.height)
+        columns = self.columns.below(kx, sx, px, below.width)
+        tops = _offsets(self.rows, rows, sy, py)
+        lefts = _offsets(self.columns, columns, sx, px)
+        values = _cut(values, tops, rows.length, lefts, columns.length)
+        return replace(self, values=values, rows=rows, columns=columns)
+
+
+def _entry(feature: int | None, maps_per_entry: int) -> slice:
+    """Select the entry of one map, or all."""
+    if feature is None:
+        return slice(None)
+    return slice(feature // maps_per_entry, feature // maps_per_entry + 1)
+
+
+def _offsets(above: Span, below: Span, stride: int, padding: int) -> list[int]:
+    """Say where each window below begins within what was spread from the window above."""
+    pairs = zip(above.origins, below.origins, strict=True)
+    return [origin - (start * stride - padding) for start, origin in pairs]
+
+
+def _cut(values: Tensor, tops: list[int], height: int, lefts: list[int], width: int) -> Tensor:
+    """Cut (N, C, h, w) to ``height`` by ``width``, each at its own offset, zero outside."""
+    h, w = values.shape[2:]
+    above, left = max(0, -min(tops)), max(0, -min(lefts))
+    under, right = max(0, max(tops) + height - h), max(0, max(lefts) + width - w)
+    if above or left or under or right:
+        values = F.pad(values, (left, right, above, under))
+    tops, lefts = [t + above for t in tops], [x + left for x in lefts]
+    if len({*zip(tops, lefts, strict=True)}) == 1:
+        return values[:, :, tops[0] : tops[0] + height, lefts[0] : lefts[0] + width]
+    places = zip(values, tops, lefts, strict=True)
+    return torch.stack([each[:, t : t + height, x : x + width] for each, t, x in places])
+
+
+class Kind(nn.Module):
+    """One step of a network; as it stands, a step that changes no shape and remembers nothing."""
+
+    derives = False
+    """Does undoing by the derivative need the forward input?"""
+
+    def record(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Run forward; return the output and what ``undo`` will need of this pass."""
+        return self(x), None
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Take the signal through this step, downwards, into maps of size ``below``."""
+        raise NotImplementedError
+
+    def grow(self, rows: Span, columns: Span, below: Size) -> tuple[Span, Span]:
+        """Say which cells below the given cells are computed from."""
+        return rows, columns
+
+    def shape(self, below: Size) -> Size:
+        """Derive the output's size from the input's."""
+        return below
+
+
+class Sliding(Kind):
+    """A step that slides a small window over its input."""
+
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    ceil_mode = False
+
+    def grow(self, rows: Span, columns: Span, below: Size) -> tuple[Span, Span]:
+        """Say which cells below the given cells are computed from."""
+        (ky, kx), (sy, sx), (py, px) = self.kernel_size, self.stride, self.padding
+        return rows.below(ky, sy, py, below.height), columns.below(kx, sx, px, below.width)
+
+    def fits(self, below: Size) -> bool:
+        """Is the input large enough for one window?"""
+        (ky, kx), (py, px) = self.kernel_size, self.padding
+        return below.height + 2 * py >= ky and below.width + 2 * px >= kx
+
+    def shape(self, below: Size) -> Size:
+        """Derive the output's size from the input's."""
+        return Size(below.channels, self._along(0, below.height), self._along(1, below.width))
+
+    def _along(self, axis: int, length: int) -> int:
+        kernel, stride, padding = self.kernel_size[axis], self.stride[axis], self.padding[axis]
+        room = length + 2 * padding - kernel
+        count = (-(-room // stride) if self.ceil_mode else room // stride) + 1
+        # torch lets no window begin beyond the input and its first padding
+        beyond = self.ceil_mode and (count - 1) * stride >= length + padding
+        return count - beyond
+
+
+class Convolution(nn.Conv2d, Sliding):  # type: ignore[misc]  # torch: tuple[int, ...]
+    """Filters; undone by the same filters transposed, without the bias (2.1, Filtering)."""
+
+    def __init__(
+        self, channels: int, filters: int, kernel: int, stride: int, padding: int, groups: int
+    ) -> None:
+        super().__init__(channels, filters, kernel, stride, padding, groups=groups)
+
+    def shape(self, below: Size) -> Size:
+        """Derive the output's size from the input's."""
+        return Size(self.out_channels, *super().shape(below)[1:])
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Filter with the transposed weights."""
+        if signal.features is None:
+            values = F.conv_transpose2d(
+                signal.values, self.weight, stride=self.stride, groups=self.groups
+            )
+        else:
+            values = self._spread(signal.values, signal.features)
+        return replace(signal, features=None).arrive(values, self, below)
+
+    def _spread(self, values: Tensor, features: tuple[int, ...]) -> Tensor:
+        """Filter one map of each signal (N, 1, h, w) down to all maps below."""
+        filters = self.weight[list(features)]  # (N, C / groups, k, k)
+        n, group, *_ = filters.shape
+        if values.shape[2:] == (1, 1):
+            spread = filters * values
+        else:
+            alone = values.transpose(0, 1)  # (1, N, h, w): each its own group
+            spread = F.conv_transpose2d(alone, filters, stride=self.stride, groups=n)
+            spread = spread.unflatten(1, (n, group))[0]
+        if self.groups == 1:
+            return spread
+        placed = spread.new_zeros(n, self.groups, *spread.shape[1:])
+        owners = [feature * self.groups // self.out_channels for feature in features]
+        placed[range(n), owners] = spread
+        return placed.flatten(1, 2)
+
+
+class Rectify(nn.ReLU, Kind):
+    """ReLU; the signal is rectified, not gated by the activation (2.1, Rectification)."""
+
+    def record(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Run forward; remember the signs, eight maps to a byte."""
+        y = F.relu(x)
+        return y, _pack(y > 0)
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Cut what is negative, stop what was not active, as the rule says."""
+        values = F.relu(signal.values) if rule.rectify else signal.values
+        if rule.gate:
+            assert memory is not None
+            values = values * _unpack(memory, signal, below.channels)
+        return signal.holding(values)
+
+
+def _pack(signs: Tensor) -> Tensor:
+    """Pack booleans (N, C, H, W) along the maps into bytes (N, C / 8, H, W)."""
+    short = -signs.shape[1] % 8
+    bits = F.pad(signs, (0, 0, 0, 0, 0, short)).to(torch.uint8).unflatten(1, (-1, 8))
+    packed: Tensor = bits[:, :, 0].clone()
+    for place in range(1, 8):
+        packed |= bits[:, :, place] << place
+    return packed
+
+
+def _unpack(packed: Tensor, signal: Signal, channels: int) -> Tensor:
+    """Unpack the signs in the signal's windows: (N, C, h, w), or (N, 1, h, w) of one map each."""
+    octets = signal.window(packed, maps_per_entry=8).unsqueeze(2)
+    places = torch.arange(8, dtype=torch.uint8, device=packed.device)
+    if signal.features is None:
+        return (octets >> places.view(1, 1, 8, 1, 1) & 1).flatten(1, 2)[:, :channels]
+    chosen = places[[feature % 8 for feature in signal.features]]
+    return (octets >> chosen.view(-1, 1, 1, 1, 1) & 1).flatten(1, 2)
+
+
+class Sigmoid(nn.Sigmoid, Kind):
+    """LeNet-5's squashing; passed by unchanged, or by its derivative."""
+
+    derives = True
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Pass the signal, or multiply it by s (1 - s)."""
+        if not rule.derive:
+            return signal
+        assert memory is not None
+        y = torch.sigmoid(signal.window(memory))
+        return signal.holding(signal.values * y * (1 - y))
+
+
+class Normalize(nn.LocalResponseNorm, Kind):
+    """Local response normalisation across maps; the paper does not invert it, so it is passed."""
+
+    derives = True
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Pass the signal, or apply the transposed Jacobian."""
+        if not rule.derive:
+            return signal
+        assert memory is not None
+        signal = signal.dense(below.channels)
+        x = signal.window(memory)
+        before, after = self.size // 2, (self.size - 1) // 2
+        share = self.alpha / self.size
+        scale = self.k + share * _neighbours(x * x, before, after)
+        inner = signal.values * x * scale ** (-self.beta - 1)
+        inner = 2 * share * self.beta * x * _neighbours(inner, after, before)
+        return signal.holding(signal.values * scale**-self.beta - inner)
+
+
+def _neighbours(x: Tensor, before: int, after: int) -> Tensor:
+    """Sum each map with the ``before`` maps before it and the ``after`` maps after it."""
+    count = x.shape[1]
+    padded = F.pad(x, (0, 0, 0, 0, before, after))
+    return torch.stack([padded[:, i : i + count] for i in range(before + after + 1)]).sum(0)
+
+
+class BatchNorm(nn.BatchNorm2d, Kind):
+    """Batch normalisation as in evaluation; undone by its scale alone, without the shift."""
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Multiply by gamma / sqrt(var + eps), as if it were folded into the filters."""
+        assert self.running_var is not None
+        scale = self.weight / torch.sqrt(self.running_var + self.eps)
+        if signal.features is None:
+            return signal.holding(signal.values * scale.view(1, -1, 1, 1))
+        return signal.holding(signal.values * scale[list(signal.features)].view(-1, 1, 1, 1))
+
+
+class Pool(Sliding):
+    """A step that sums a window up in one value, for every map on its own."""
+
+    def __init__(
+        self, kernel: int, stride: int, padding: int = 0, *, ceil_mode: bool = False
+    ) -> None:
+        super().__init__()
+        self.kernel_size = (kernel, kernel)
+        self.stride = (stride, stride)
+        self.padding = (padding, padding)
+        self.ceil_mode = ceil_mode
+
+    def extra_repr(self) -> str:
+        """Show the window."""
+        return f"{self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+    def _spread(self, values: Tensor, share: Callable[[int], Tensor]) -> Tensor:
+        """Add ``share(place)``, (N, C, h, w), at that place of every window.
+
+        Places count in row-major order; one after the other, so that windows that overlap add
+        up in the same order on every device, which ``scatter_add_`` does not promise.
+        """
+        n, c, h, w = values.shape
+        (ky, kx), (sy, sx) = self.kernel_size, self.stride
+        spread = values.new_zeros(n, c, (h - 1) * sy + ky, (w - 1) * sx + kx)
+        for place in range(ky * kx):
+            seen = _seen(spread, place, self.kernel_size, self.stride, (h, w))
+            seen += share(place)
+        return spread
+
+
+def _seen(
+    x: Tensor, place: int, kernel: tuple[int, int], stride: tuple[int, int], size: tuple[int, int]
+) -> Tensor:
+    """View the cells that stand at one place of each of ``size`` windows."""
+    (y, left), (h, w), (sy, sx) = divmod(place, kernel[1]), size, stride
+    return x[..., y : y + (h - 1) * sy + 1 : sy, left : left + (w - 1) * sx + 1 : sx]
+
+
+class MaxPool(Pool):
+    """Max pool; undone by sending each value to its switch, where values add (2.1, Unpooling)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the largest value of each window."""
+        return F.max_pool2d(
+            x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode
+        )
+
+    def record(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Run forward; remember each window's switch, its place in row-major order, in a byte.
+
+        Only a value that is larger takes the switch, so ties go to the first place, on every
+        device and in every memory layout.
+        """
+        _, h, w = size = self.shape(Size(*x.shape[1:]))
+        x = self._pad(x, size)
+        best = _seen(x, 0, self.kernel_size, self.stride, (h, w))
+        switches = torch.zeros_like(best, dtype=torch.uint8)
+        for place in range(1, self.kernel_size[0] * self.kernel_size[1]):
+            rival = _seen(x, place, self.kernel_size, self.stride, (h, w))
+            switches.masked_fill_(rival > best, place)
+            best = torch.maximum(best, rival)
+        return best, switches
+
+    def _pad(self, x: Tensor, size: Size) -> Tensor:
+        """Surround the map by minus infinity wherever a window leaves it."""
+        (ky, kx), (sy, sx), (py, px) = self.kernel_size, self.stride, self.padding
+        under = max(0, (size.height - 1) * sy + ky - py - x.shape[2])
+        right = max(0, (size.width - 1) * sx + kx - px - x.shape[3])
+        return F.pad(x, (px, right, py, under), value=-torch.inf) if under or right or py else x
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Send each value to its switch."""
+        assert memory is not None
+        switches = signal.window(memory)
+        spread = self._spread(signal.values, lambda place: signal.values * (switches == place))
+        return signal.arrive(spread, self, below)
+
+
+class AveragePool(Pool):
+    """Average pool; undone by spreading each value evenly over its window."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Average each window, padding counted in."""
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Spread each value evenly."""
+        even = signal.values / (self.kernel_size[0] * self.kernel_size[1])
+        return signal.arrive(self._spread(even, lambda place: even), self, below)
+
+
+class AdaptiveAveragePool(Kind):
+    """Average pool to a fixed size; the identity where the map has it already."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Average (N, C, H, W) to (N, C, side, side)."""
+        return F.adaptive_avg_pool2d(x, self.side)
+
+    def shape(self, below: Size) -> Size:
+        """Derive the output's size from the input's."""
+        return Size(below.channels, self.side, self.side)
+
+    def grow(self, rows: Span, columns: Span, below: Size) -> tuple[Span, Span]:
+        """Cover the map: its windows differ in size, and only whole maps come here."""
+        count = len(rows.starts)
+        return Span.whole(count, below.height), Span.whole(count, below.width)
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Spread each value evenly over the cells it was averaged from."""
+        signal = signal.dense(below.channels)
+        down = _shares(below.height, self.side, signal.values).T @ signal.values
+        rows, columns = self.grow(signal.rows, signal.columns, below)
+        values = down @ _shares(below.width, self.side, signal.values)
+        return replace(signal, values=values, rows=rows, columns=columns)
+
+
+def _shares(size: int, side: int, like: Tensor) -> Tensor:
+    """Say how much each of ``size`` cells adds to each of ``side`` averages: (side, size)."""
+    shares = like.new_zeros(side, size)
+    for i in range(side):
+        start, stop = i * size // side, -(-(i + 1) * size // side)
+        shares[i, start:stop] = 1 / (stop - start)
+    return shares
+
+
+class Flatten(Kind):
+    """All maps as one long vector, (N, C x H x W, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Flatten (N, C, H, W) in row-major order."""
+        return x.flatten(1)[:, :, None, None]
+
+    def shape(self, below: Size) -> Size:
+        """Derive the output's size from the input's."""
+        return Size(below.channels * below.height * below.width, 1, 1)
+
+    def grow(self, rows: Span, columns: Span, below: Size) -> tuple[Span, Span]:
+        """Cover the map."""
+        count = len(rows.starts)
+        return Span.whole(count, below.height), Span.whole(count, below.width)
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Fold the vector back into maps."""
+        signal = signal.dense(below.channels * below.height * below.width)
+        rows, columns = self.grow(signal.rows, signal.columns, below)
+        values = signal.values.reshape(-1, *below)
+        return replace(signal, values=values, rows=rows, columns=columns)
+
+
+class Linear(nn.Linear, Kind):
+    """A fully connected layer over (N, C, 1, 1); undone by its transposed weights, no bias."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply (N, C, 1, 1) by the weights and add the bias."""
+        return super().forward(x.flatten(1))[:, :, None, None]
+
+    def shape(self, below: Size) -> Size:
+        """Derive the output's size from the input's."""
+        return Size(self.out_features, 1, 1)
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Multiply by the transposed weights."""
+        if signal.features is None:
+            values = signal.values.flatten(1) @ self.weight
+        else:
+            values = signal.values.flatten(1) * self.weight[list(signal.features)]
+        return replace(signal, values=values[:, :, None, None], features=None)
+
+
+class Dropout(nn.Dropout, Kind):
+    """Dropout: there while training, the identity otherwise, both ways."""
+
+    def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
+        """Pass the signal."""
+        return signal
