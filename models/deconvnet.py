@@ -1,0 +1,262 @@
+"""The deconvnet (Zeiler & Fergus 2013, 2.1): record a forward pass, project activations back.
+
+``record`` runs pixels forward and keeps what the way down needs: each pool's switches, each
+ReLU's signs, each map's maximum. ``project`` puts chosen activations alone into their layer and
+takes them down, step by step, to pixels. Neither stores anything on the network, so any number
+of threads may share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from .errors import InvalidChoice
+from .layers import RULES, Kind, Rule, Signal, Size, Span
+from .network import Network
+from .preprocessing import Box
+
+T = TypeVar("T")
+
+CHUNK_BYTES = 2**28
+"""About how much the widest maps of one batch on its way down may take."""
+
+
+class Unit(NamedTuple):
+    """One activation: its feature map, its place there, its value, and which image's it is."""
+
+    feature: int
+    y: int
+    x: int
+    activation: float
+    image: int = 0
+
+
+@dataclass(frozen=True)
+class Maxima:
+    """Each feature map's largest activation (M, C) and the row and column where it is first."""
+
+    values: Tensor
+    rows: Tensor
+    columns: Tensor
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a forward pass of M images leaves: enough to project any unit of any layer."""
+
+    network: Network
+    pixels: Tensor
+    memories: Mapping[str, tuple[Tensor | None, ...]]
+    maxima: Mapping[str, Maxima]
+    kept: Mapping[str, Tensor]
+
+    @property
+    def size(self) -> Size:
+        """Return the size of the pixels, (C, H, W)."""
+        return Size(*self.pixels.shape[1:])
+
+    @property
+    def scores(self) -> Tensor | None:
+        """Return the class scores before softmax, (M, classes), where there is a classifier."""
+        last = self.network.last_fc
+        return self.maxima[last].values if last and last in self.maxima else None
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes that the record holds."""
+        memories = [m for each in self.memories.values() for m in each if m is not None]
+        maxima = [t for m in self.maxima.values() for t in (m.values, m.rows, m.columns)]
+        return sum(t.nbytes for t in [self.pixels, *memories, *maxima, *self.kept.values()])
+
+
+class Patch(NamedTuple):
+    """A projection: the pixels that the unit can see; outside that box it is exactly zero."""
+
+    box: Box
+    values: Tensor  # (C, box height, box width)
+
+    def canvas(self, size: Size) -> Tensor:
+        """Spread the patch on a canvas (C, H, W) of the whole input."""
+        top, left, bottom, right = (int(edge) for edge in self.box)
+        canvas = self.values.new_zeros(size)
+        canvas[:, top:bottom, left:right] = self.values
+        return canvas
+
+
+@torch.no_grad()
+def record(network: Network, pixels: Tensor, keep: Collection[str] = ()) -> Record:
+    """Run pixels (M, C, H, W) forward; also keep the activations of the layers named in ``keep``.
+
+    Layers that the input's size does not reach (fully connected ones, mostly) are left out.
+    """
+    pixels = pixels.to(network.device, network.dtype)
+    memories: dict[str, tuple[Tensor | None, ...]] = {}
+    maxima, kept, x = {}, {}, pixels
+    for layer, _ in network.sizes(Size(*pixels.shape[1:])):
+        remembered = []
+        for step in layer.steps:
+            x, memory = step.record(x)
+            remembered.append(memory)
+        memories[layer.name] = tuple(remembered)
+        maxima[layer.name] = _maxima(x)
+        if layer.name in keep:
+            kept[layer.name] = x
+    return Record(network, pixels, memories, maxima, kept)
+
+
+def _maxima(x: Tensor) -> Maxima:
+    """Find each map's largest value, ties to the first in row-major order."""
+    peaks = x.amax(3)  # (M, C, H)
+    values, rows = peaks.max(2)
+    index = rows[:, :, None, None].expand(-1, -1, 1, x.shape[3])
+    columns = x.gather(2, index)[:, :, 0].argmax(2)
+    return Maxima(values, rows, columns)
+
+
+@torch.no_grad()
+def activations(record: Record, layer: str) -> Tensor:
+    """Return a layer's activations (M, C, H, W), computed again unless they were kept."""
+    if layer in record.kept:
+        return record.kept[layer]
+    x = record.pixels
+    for each, _ in record.network.path(layer, record.size):
+        x = each(x)
+    return x
+
+
+@torch.no_grad()
+def project(
+    record: Record,
+    layer: str,
+    units: Sequence[Unit],
+    method: str = "deconvnet",
+    *,
+    windows: bool = True,
+) -> list[Patch]:
+    """Project single activations of a layer to pixels; signed, in the network's own units.
+
+    Each starts from its own value, all else in its layer zero. ``windows=False`` carries whole
+    frames instead of receptive fields: the same numbers, later.
+    """
+    size = record.network.path(layer, record.size)[-1][1][-1]
+    patches: list[Patch] = []
+    for batch in _batches(units, _share(record, layer, windows=windows)):
+        signal = _seeds(batch, size, record.pixels)
+        if not windows:
+            signal = _whole(signal)
+        patches += _patches(_descend(record, layer, signal, RULES[method]))
+    return patches
+
+
+@torch.no_grad()
+def project_maps(
+    record: Record, layer: str, features: Sequence[int], method: str = "deconvnet", image: int = 0
+) -> list[Patch]:
+    """Project whole feature maps of a layer to pixels; each is (C, H, W) of the input's size."""
+    maps = activations(record, layer)[image]
+    patches: list[Patch] = []
+    for batch in _batches(features, _share(record, layer, windows=False)):
+        values = maps[list(batch)][:, None]  # (N, 1, H, W)
+        n, _, h, w = values.shape
+        rows, columns = Span.whole(n, h), Span.whole(n, w)
+        signal = Signal(values, rows, columns, (image,) * n, tuple(batch))
+        whole = Box(0, 0, record.size.height, record.size.width)
+        for values in _descend(record, layer, signal, RULES[method]).values:
+            patches.append(Patch(whole, values))
+    return patches
+
+
+def _seeds(units: Sequence[Unit], size: Size, like: Tensor) -> Signal:
+    """Place each unit's own value alone at its place."""
+    for unit in units:
+        if not all(0 <= at < end for at, end in zip(unit[:3], size, strict=True)):
+            maps = f"{size.channels} maps of {size.height} x {size.width}"
+            raise InvalidChoice(f"unit {unit[:3]} lies outside {maps}")
+    values = like.new_tensor([unit.activation for unit in units]).view(-1, 1, 1, 1)
+    rows = Span.cells([unit.y for unit in units], size.height)
+    columns = Span.cells([unit.x for unit in units], size.width)
+    images = tuple(unit.image for unit in units)
+    return Signal(values, rows, columns, images, tuple(unit.feature for unit in units))
+
+
+def _whole(signal: Signal) -> Signal:
+    """Widen the windows of single units to the whole map."""
+    n, height, width = len(signal.values), signal.rows.size, signal.columns.size
+    values = signal.values.new_zeros(n, 1, height, width)
+    values[range(n), 0, signal.rows.starts, signal.columns.starts] = signal.values[:, 0, 0, 0]
+    rows, columns = Span.whole(n, height), Span.whole(n, width)
+    return Signal(values, rows, columns, signal.images, signal.features)
+
+
+def _descend(record: Record, layer: str, signal: Signal, rule: Rule) -> Signal:
+    """Walk down: undo every step from the top of ``layer`` to the pixels."""
+    for step, memory, below in _backwards(record, layer, rule):
+        signal = step.undo(signal, memory, rule, below)
+    return signal
+
+
+def _backwards(
+    record: Record, layer: str, rule: Rule
+) -> Iterator[tuple[Kind, Tensor | None, Size]]:
+    """Yield the steps below the top of ``layer``, last first, with memory and input size."""
+    path = record.network.path(layer, record.size)
+    inputs = _inputs(record, layer) if rule.derive else {}
+    for each, sizes in reversed(path):
+        steps = zip(each.steps, record.memories[each.name], sizes, strict=False)
+        for step, memory, below in reversed(list(steps)):
+            yield step, inputs.get(step, memory), below
+
+
+def _inputs(record: Record, layer: str) -> dict[Kind, Tensor]:
+    """Run forward again for the inputs of the steps that are undone by their derivative."""
+    steps = [s for each, _ in record.network.path(layer, record.size) for s in each.steps]
+    inputs: dict[Kind, Tensor] = {}
+    last = max((place for place, step in enumerate(steps) if step.derives), default=-1)
+    x = record.pixels
+    for place, step in enumerate(steps[: last + 1]):
+        if step.derives:
+            inputs[step] = x
+        if place < last:
+            x = step(x)
+    return inputs
+
+
+def _patches(signal: Signal) -> Iterator[Patch]:
+    """Cut each arrived window to the unit's own receptive field."""
+    rows, columns = signal.rows, signal.columns
+    for n, values in enumerate(signal.values):
+        box = Box(rows.starts[n], columns.starts[n], rows.stops[n], columns.stops[n])
+        top, left = rows.origins[n], columns.origins[n]
+        yield Patch(
+            box,
+            values[
+                :,
+                rows.starts[n] - top : rows.stops[n] - top,
+                columns.starts[n] - left : columns.stops[n] - left,
+            ],
+        )
+
+
+def _batches(items: Sequence[T], count: int) -> Iterator[Sequence[T]]:
+    """Cut a sequence into batches of at most ``count``."""
+    for start in range(0, len(items), count):
+        yield items[start : start + count]
+
+
+def _share(record: Record, layer: str, *, windows: bool) -> int:
+    """Say how many signals go down together; the same for the same question, always."""
+    path = record.network.path(layer, record.size)
+    size = path[-1][1][-1]
+    middle = Span.cells([size.height // 2], size.height), Span.cells([size.width // 2], size.width)
+    rows, columns = middle if windows else (Span.whole(1, size.height), Span.whole(1, size.width))
+    widest = 1
+    for each, sizes in reversed(path):
+        for step, below in reversed(list(zip(each.steps, sizes, strict=False))):
+            rows, columns = step.grow(rows, columns, below)
+            widest = max(widest, below.channels * rows.length * columns.length)
+    return max(1, CHUNK_BYTES // (widest * record.pixels.element_size()))

@@ -1,0 +1,78 @@
+"""From numbers to pictures: zero is mid-grey, one symmetric scale for all channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+PERCENTILE = 99.5
+"""The share of values that the scale must hold; the few beyond are clipped."""
+
+BACKGROUND = (255, 255, 255)
+ACTIVE = (255, 176, 0)
+
+
+def scale_of(values: Tensor) -> float:
+    """Return the scale of a projection: the 99.5th percentile of |value|, 0 for an empty one.
+
+    Where nearly all is zero the percentile is, too; then the largest |value| is the scale.
+    """
+    size = values.detach().abs().to("cpu", torch.float64).numpy()
+    if size.size == 0:
+        return 0.0
+    return float(np.percentile(size, PERCENTILE)) or float(size.max())
+
+
+def picture(values: Tensor, scale: float, channel_order: str = "RGB") -> Image.Image:
+    """Draw a signed projection (C, H, W): -scale is black, 0 mid-grey, +scale white."""
+    values = values.flip(0) if channel_order == "BGR" else values
+    signed = values.detach().to("cpu", torch.float64).numpy() / (scale or 1.0)
+    levels = np.floor(128 + 127.5 * np.clip(signed, -1, 1)).clip(0, 255).astype(np.uint8)
+    if len(levels) == 1:
+        return Image.fromarray(levels[0]).convert("RGB")
+    return Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
+
+
+def overlay(photo: Image.Image, values: Tensor) -> Image.Image:
+    """Lay a feature map (H, W) over the framed photo: bright where active, dark where not."""
+    strength = values.detach().to("cpu", torch.float64).clamp(min=0).numpy()
+    top = float(strength.max())
+    levels = np.rint(255 * strength / (top or 1.0)).astype(np.uint8)
+    mask = Image.fromarray(levels).resize(photo.size, Image.Resampling.NEAREST)
+    dim = Image.eval(photo.convert("L").convert("RGB"), lambda value: 20 + value * 2 // 5)
+    lit = Image.blend(photo.convert("RGB"), Image.new("RGB", photo.size, ACTIVE), 0.35)
+    return Image.composite(lit, dim, mask)
+
+
+def sheet(cells: Sequence[tuple[Image.Image | None, Image.Image | None, str]]) -> Image.Image:
+    """Draw a contact sheet: in each cell a projection, the patch that caused it, and a caption."""
+    side = max((max(p.size) for pair in cells for p in pair[:2] if p), default=64)
+    side = min(max(side, 64), 224)
+    columns = math.ceil(math.sqrt(len(cells))) or 1
+    rows = math.ceil(len(cells) / columns) or 1
+    width, height, gap = 2 * side + 2, side + 16, 8
+    canvas = Image.new(
+        "RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), BACKGROUND
+    )
+    draw = ImageDraw.Draw(canvas)
+    for place, (projection, patch, caption) in enumerate(cells):
+        row, column = divmod(place, columns)
+        x, y = gap + column * (width + gap), gap + row * (height + gap)
+        for offset, each in ((0, projection), (side + 2, patch)):
+            if each is not None:
+                canvas.paste(_fit(each, side), (x + offset, y))
+        draw.text((x, y + side + 2), caption, fill=(60, 60, 60))
+    return canvas
+
+
+def _fit(each: Image.Image, side: int) -> Image.Image:
+    """Enlarge a picture by whole pixels, or shrink it, into a square, keeping its shape."""
+    factor = side / max(each.size)
+    size = tuple(max(1, round(edge * factor)) for edge in each.size)
+    how = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
+    return each.resize((size[0], size[1]), how)
