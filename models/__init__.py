@@ -1,0 +1,98 @@
+"""The door of the science: what app, scripts and notebooks may use."""
+
+from collections.abc import Mapping
+
+import torch
+
+from .catalogue import ARCHITECTURES, outline
+from .deconvnet import Record, Unit
+from .errors import (
+    DeconvnetError,
+    InvalidChoice,
+    UnknownLayer,
+    UnknownNetwork,
+    UnreadablePicture,
+    WeightsArriving,
+    WeightsError,
+    WeightsInvalid,
+    WeightsMissing,
+)
+from .export import encode_png, entry_names, to_npz, to_png_sheet, to_zip
+from .network import Architecture, LayerInfo, Network, Provenance
+from .preprocessing import FITS, Box, Frame, Preprocessing, frame
+from .visualize import (
+    METHODS,
+    SEEDS,
+    Choice,
+    Prediction,
+    Projection,
+    Visualization,
+    activation_picture,
+    record,
+    units_seeing,
+    visualize,
+)
+from .weights import Sources, WeightsInfo, find_weights, load
+
+
+def architectures() -> Mapping[str, Architecture]:
+    """Return every network's description by name, in the order of history."""
+    return ARCHITECTURES
+
+
+def pick_device(name: str = "auto") -> str:
+    """Resolve ``auto`` to the GPU where there is one; raise InvalidChoice for one that is not."""
+    there = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if there else "cpu"
+    if name.startswith("cuda"):
+        index = int(name.partition(":")[2] or 0)
+        if not there or index >= torch.cuda.device_count():
+            raise InvalidChoice(f"there is no GPU {name!r} on this machine; use cpu or auto")
+    return name
+
+
+__all__ = [
+    "FITS",
+    "METHODS",
+    "SEEDS",
+    "Architecture",
+    "Box",
+    "Choice",
+    "DeconvnetError",
+    "Frame",
+    "InvalidChoice",
+    "LayerInfo",
+    "Network",
+    "Prediction",
+    "Preprocessing",
+    "Projection",
+    "Provenance",
+    "Record",
+    "Sources",
+    "Unit",
+    "UnknownLayer",
+    "UnknownNetwork",
+    "UnreadablePicture",
+    "Visualization",
+    "WeightsArriving",
+    "WeightsError",
+    "WeightsInfo",
+    "WeightsInvalid",
+    "WeightsMissing",
+    "activation_picture",
+    "architectures",
+    "encode_png",
+    "entry_names",
+    "find_weights",
+    "frame",
+    "load",
+    "outline",
+    "pick_device",
+    "record",
+    "to_npz",
+    "to_png_sheet",
+    "to_zip",
+    "units_seeing",
+    "visualize",
+]

@@ -1,0 +1,73 @@
+"""A visualization as bytes: PNG, ZIP, npz. The same view gives the same bytes, always."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import torch
+from PIL import Image
+
+from . import render
+from .layers import Size
+from .visualize import Projection, Visualization
+
+COMPRESSION = 1
+"""PNG's level: projections are noisy, and higher levels take long for little."""
+
+
+def encode_png(picture: Image.Image) -> bytes:
+    """Write a picture as PNG, without metadata."""
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=COMPRESSION)
+    return file.getvalue()
+
+
+def to_png_sheet(view: Visualization) -> bytes:
+    """Draw all projections beside their patches on one contact sheet."""
+    cells = [(each.picture, each.patch, _caption(each)) for each in view.projections]
+    return encode_png(render.sheet(cells))
+
+
+def _caption(each: Projection) -> str:
+    state = f"{each.activation:.4g}" if each.picture else f"{each.activation:.4g} (dead)"
+    return f"map {each.feature}: {state}"
+
+
+def entry_names(each: Projection) -> tuple[str | None, str]:
+    """Name the files of a projection and of its patch inside a ZIP."""
+    return (
+        f"{each.feature:05}-projection.png" if each.picture else None,
+        f"{each.feature:05}-patch.png",
+    )
+
+
+def to_zip(view: Visualization, document: str) -> bytes:
+    """Pack the pictures and ``visualization.json``, stored, with one fixed date."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("visualization.json"), document)
+        for each in view.projections:
+            name, patch = entry_names(each)
+            if name and each.picture:
+                archive.writestr(zipfile.ZipInfo(name), encode_png(each.picture))
+            archive.writestr(zipfile.ZipInfo(patch), encode_png(each.patch))
+    return file.getvalue()
+
+
+def to_npz(view: Visualization) -> bytes:
+    """Write the numbers as arrays: projections (N, C, H, W) on the whole input, in its units."""
+    width, height = view.input
+    size = Size(view.channels, height, width)
+    canvases = torch.stack([patch.canvas(size) for patch in view.patches])
+    file = io.BytesIO()
+    np.savez(
+        file,
+        features=np.array([each.feature for each in view.projections], np.int64),
+        units=np.array([each.unit or (-1, -1) for each in view.projections], np.int64),
+        activations=np.array([each.activation for each in view.projections], np.float32),
+        receptive_fields=np.array([each.receptive_field for each in view.projections], np.int64),
+        projections=canvases.to("cpu", torch.float32).numpy(),
+    )
+    return file.getvalue()
