@@ -5,6 +5,7 @@ Imports nothing of the project, so that the child starts in a tenth of a second.
 
 import io
 import math
+import os
 import re
 import resource
 import struct
@@ -63,6 +64,7 @@ class Pixels:
 def decode_within(data: bytes, limits: Limits) -> Pixels:
     """Decode under this process's memory and processor limits (call it in a child)."""
     _confine(limits)
+    _silence()
     return decode(data, limits)
 
 
@@ -105,6 +107,12 @@ def _confine(limits: Limits) -> None:
         hard = resource.getrlimit(kind)[1]
         soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (soft, hard))
+
+
+def _silence() -> None:
+    """Keep what C libraries print about odd files out of the server's log."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
 
 
 def _refuse_at_sight(data: bytes, limits: Limits) -> None:

@@ -100,6 +100,11 @@ class Uploads:
         except FileNotFoundError:
             raise NoSuchPhoto(f"No photo has the id '{name[:64]}'.") from None
 
+    async def warm(self) -> None:
+        """Start a decoding process before the first photo comes."""
+        with contextlib.suppress(UnreadablePhoto, PhotoTooLarge):
+            await self._decode(b"")
+
     def sweep(self) -> None:
         """Expire what was unused for too long or is beyond the disk budget, oldest first."""
         now, total = time.time(), 0
@@ -163,6 +168,15 @@ class Uploads:
             raise StorageFull("The server has no disk space left for this photo.") from None
 
     async def _decode(self, data: bytes) -> Pixels:
+        """Decode in a child; one that dies of something else than the photo is forgiven once."""
+        with contextlib.suppress(anyio.BrokenWorkerProcess):
+            return await self._decode_once(data)
+        try:
+            return await self._decode_once(data)
+        except anyio.BrokenWorkerProcess:
+            raise UnreadablePhoto("The picture's decoder gave up on this file.") from None
+
+    async def _decode_once(self, data: bytes) -> Pixels:
         limits = self._limits
         async with self._decoders:
             try:
@@ -175,8 +189,6 @@ class Uploads:
                     f"Decoding this photo takes more than {limits.seconds:g} seconds; "
                     "save it anew, smaller or as a plain JPEG."
                 ) from None
-            except anyio.BrokenWorkerProcess:
-                raise UnreadablePhoto("The picture's decoder gave up on this file.") from None
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import anyio
 import pytest
 from PIL import Image, ImageDraw
+from serving import png_header
 
 from app.decoding import Limits, PhotoTooLarge, UnreadablePhoto, count_scans, decode, webp_size
 from app.settings import Settings
@@ -40,19 +40,6 @@ def scene(width: int = 60, height: int = 40) -> Image.Image:
     picture = Image.new("RGB", (width, height), "navy")
     ImageDraw.Draw(picture).rectangle((0, 0, width // 3, height // 2), fill="orange")
     return picture
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims this size and has almost no data."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def with_uploads(
@@ -377,23 +364,40 @@ def test_decoding_beyond_its_memory_is_refused_and_the_next_photo_is_fine(tmp_pa
     with_uploads(tmp_path, work, decode_bytes=120 * 2**20)
 
 
-def test_the_death_of_a_decoder_costs_one_photo(tmp_path: Path) -> None:
-    slow = slow_photo()
-
+def test_the_death_of_a_decoder_costs_no_photo(tmp_path: Path) -> None:
     async def work(uploads: Uploads) -> None:
-        await uploads.receive(encode(scene()))
+        await uploads.warm()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(refused, uploads)
-            await anyio.sleep(0.6)
-            for child in children():
-                os.kill(child, signal.SIGKILL)
+            tasks.start_soon(kill_decoders, 1)
+            photo = await uploads.receive(slow_photo())
+        assert photo.picture.size == (2500, 2500)
+
+    with_uploads(tmp_path, work, decode_seconds=60)
+
+
+def test_a_photo_whose_decoder_always_dies_is_refused(tmp_path: Path) -> None:
+    async def work(uploads: Uploads) -> None:
+        await uploads.warm()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(kill_decoders, 1000)
+            with pytest.raises(UnreadablePhoto, match="gave up"):
+                await uploads.receive(slow_photo())
+            tasks.cancel_scope.cancel()
         assert (await uploads.receive(encode(scene(9, 9)))).picture.size == (9, 9)
 
-    async def refused(uploads: Uploads) -> None:
-        with pytest.raises(UnreadablePhoto, match="gave up"):
-            await uploads.receive(slow)
+    with_uploads(tmp_path, work, decode_seconds=60)
 
-    with_uploads(tmp_path, work)
+
+async def kill_decoders(count: int) -> None:
+    """Kill decoding processes that are at work (past their first instants), one after another."""
+    seen: dict[int, int] = {}
+    while count:
+        await anyio.sleep(0.05)
+        for child in children():
+            seen[child] = seen.get(child, 0) + 1
+            if seen[child] == 12:
+                os.kill(child, signal.SIGKILL)
+                count -= 1
 
 
 def slow_photo() -> bytes:

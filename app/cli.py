@@ -1,0 +1,350 @@
+"""The command line: `deconvnet serve`, `visualize`, `networks`, `weights`."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import models
+    from app.offer import Offer
+    from app.settings import Settings
+
+# torch takes seconds to import, so every command imports what it needs when it runs.
+
+cli = typer.Typer(
+    help="See what each layer of AlexNet, ZFNet or a VGG saw in a photo.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+weights_cli = typer.Typer(help="See, check and bring weights.", no_args_is_help=True)
+cli.add_typer(weights_cli, name="weights")
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+DEFAULT_SUFFIX = ".png"
+FAILED = 1
+
+
+class Method(StrEnum):
+    """How ReLUs are undone."""
+
+    deconvnet = "deconvnet"
+    guided = "guided"
+    gradient = "gradient"
+
+
+class Seed(StrEnum):
+    """What is projected."""
+
+    unit = "unit"
+    map = "map"
+
+
+class Fit(StrEnum):
+    """How the photo meets the network's square."""
+
+    crop = "crop"
+    pad = "pad"
+    stretch = "stretch"
+
+
+Device = Annotated[
+    str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default="DECONVNET_DEVICE")
+]
+Random = Annotated[bool, typer.Option("--random-weights", help="Use random weights, and say so.")]
+
+
+def main() -> None:
+    """Run the command line; failures are sentences, never tracebacks."""
+    try:
+        cli()
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        _complain(sentence)
+        sys.exit(FAILED)
+
+
+@cli.command()
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port.", show_default="8000")] = None,
+    device: Device = None,
+    random_weights: Random = False,
+) -> None:
+    """Serve the explorer and the API."""
+    settings = _settings(host=host, port=port, device=device, random_weights=random_weights or None)
+    from app.main import serve as serve_with
+
+    serve_with(settings)
+
+
+@cli.command()
+def visualize(
+    images: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .png, .npz, .zip or .json file; for several photos a folder, or a name "
+            "with {name} in it.",
+        ),
+    ],
+    network: Annotated[
+        str | None, typer.Option(help="See 'deconvnet networks'.", show_default="first ready one")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="", show_default="last conv layer")] = None,
+    method: Annotated[Method, typer.Option(help="How ReLUs are undone.")] = Method.deconvnet,
+    seed: Annotated[Seed, typer.Option(help="One activation, or a whole map.")] = Seed.unit,
+    top: Annotated[
+        int | None, typer.Option(help="How many of the strongest maps.", show_default="9")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="Instead of --top: map numbers such as 3,17,200.")
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Row,column for every map.", show_default="strongest")
+    ] = None,
+    fit: Annotated[Fit, typer.Option(help="How the photo meets the square.")] = Fit.crop,
+    device: Device = None,
+    random_weights: Random = False,
+) -> None:
+    """Project what the strongest feature maps of a layer saw in photos."""
+    settings = _settings(device=device, random_weights=random_weights or None)
+    jobs = list(_plan(images, output))
+    import models
+    from app.api import parse_features, parse_unit
+    from app.offer import Offer
+
+    choice = models.Choice(
+        layer=layer,
+        method=method.value,
+        seed=seed.value,
+        top=top,
+        features=parse_features(features),
+        unit=parse_unit(unit),
+        fit=fit.value,
+        limit=settings.max_projections,
+    )
+    offer = Offer(settings)
+    loaded = offer.load(network or offer.default())
+    done = [_try(settings, loaded, choice, job) for job in _progress(jobs, "Projecting")]
+    if not all(done):
+        raise typer.Exit(FAILED)
+
+
+def _try(
+    settings: "Settings", network: "models.Network", choice: "models.Choice", job: tuple[Path, Path]
+) -> bool:
+    try:
+        _visualize(settings, network, choice, *job)
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        _complain(f"{job[0]}: {sentence}")
+        return False
+    return True
+
+
+def _visualize(
+    settings: "Settings",
+    network: "models.Network",
+    choice: "models.Choice",
+    image: Path,
+    output: Path,
+) -> None:
+    import hashlib
+
+    from PIL import Image
+
+    import models
+    from app import answers
+    from app.decoding import decode
+    from app.uploads import Photo, limits_of, write_atomically
+
+    data = image.read_bytes()
+    pixels = decode(data, limits_of(settings))
+    picture = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.data)
+    photo = Photo("", hashlib.sha256(data).hexdigest(), pixels.format, picture)
+    view = models.visualize(network, picture, choice)
+    kind = next(kind for kind, name in answers.KINDS.items() if f".{name}" == output.suffix)
+    content = answers.encode(view, photo, kind)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, content)
+
+
+def _plan(images: list[Path], output: Path) -> Iterator[tuple[Path, Path]]:
+    """Pair each photo with the file it becomes; of many, those that are there are done."""
+    if len(images) == 1 and images[0].is_file() and not output.is_dir() and output.suffix:
+        yield images[0], _checked(output)
+        return
+    for image in images:
+        inside = sorted(_photos(image)) if image.is_dir() else [image]
+        if not inside:
+            raise typer.BadParameter(f"the folder {image} holds no photos")
+        for photo in inside:
+            place = photo.relative_to(image) if image.is_dir() else Path(photo.name)
+            target = _target(output, place)
+            if not target.exists():
+                yield photo, target
+
+
+def _photos(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+
+
+def _target(output: Path, place: Path) -> Path:
+    if "{name}" in output.name:
+        return _checked(output.with_name(output.name.replace("{name}", place.stem)))
+    if output.suffix:
+        raise typer.BadParameter(
+            f"for several photos {output} must be a folder, or hold {{name}}: "
+            f"{output.with_stem(output.stem + '-{name}')}"
+        )
+    return output / place.with_suffix(DEFAULT_SUFFIX)
+
+
+def _checked(output: Path) -> Path:
+    if output.suffix not in {".png", ".npz", ".zip", ".json"}:
+        raise typer.BadParameter(f"{output} must end in .png, .npz, .zip or .json")
+    return output
+
+
+@cli.command()
+def networks(
+    name: Annotated[str | None, typer.Argument(help="Show the layers of one network.")] = None,
+) -> None:
+    """List the networks, or one network's layers."""
+    offer = _offer()
+    if name is None:
+        return _print_networks(offer)
+    return _print_layers(offer, name)
+
+
+def _print_networks(offer: "Offer") -> None:
+    rows = [
+        (name, architecture.title, info.state, info.source or "", info.how)
+        for name, architecture in offer.architectures.items()
+        for info in [offer.weights(name)]
+    ]
+    _print_table(("network", "title", "weights", "source", ""), rows)
+
+
+def _print_layers(offer: "Offer", name: str) -> None:
+    import models
+
+    ready = offer.weights(name).state == "ready"
+    layers = offer.load(name).describe() if ready else models.outline(name)
+    rows = [
+        (
+            layer.name,
+            layer.kind,
+            " x ".join(map(str, layer.shape)),
+            str(layer.receptive_field),
+            str(layer.stride),
+            f"{layer.parameters:,}",
+        )
+        for layer in layers
+    ]
+    header = ("layer", "kind", "maps x height x width", "sees pixels", "stride", "parameters")
+    _print_table(header, rows)
+
+
+@weights_cli.command("list")
+def list_weights() -> None:
+    """List which weights each network has, or could have."""
+    _print_networks(_offer())
+
+
+@weights_cli.command("verify")
+def verify_weights(
+    names: Annotated[list[str] | None, typer.Argument(help="Networks; all by default.")] = None,
+) -> None:
+    """Read every weights file there is, and say whether it is whole."""
+    offer = _offer()
+    import models
+
+    failed = False
+    for name in names or offer.architectures:
+        info = offer.weights(name)
+        if info.state != "ready":
+            if names:
+                _complain(f"{name} has no weights here. {info.how}")
+                failed = True
+            continue
+        try:
+            provenance = offer.load(name).provenance
+            _say(f"{name}: whole, {provenance.source}, sha256 {provenance.sha256 or 'none'}")
+        except models.WeightsInvalid as error:
+            _complain(f"{name}: {error}")
+            failed = True
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _settings(**overrides: Any) -> "Settings":
+    from app.settings import Settings
+
+    return Settings(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def _offer(**overrides: Any) -> "Offer":
+    from app.offer import Offer
+
+    return Offer(_settings(**overrides))
+
+
+def _progress(items: list[Any], title: str) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return iter(track(items, title, console=console, disable=len(items) < 2))
+
+
+def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _say(sentence: str) -> None:
+    typer.echo(sentence)
+
+
+def _complain(sentence: str) -> None:
+    typer.echo(sentence, err=True)
+
+
+def _sentence(error: Exception) -> str | None:
+    """Put what a user can mend in a sentence; None for what is our own fault."""
+    from pydantic import ValidationError
+
+    from app.decoding import PhotoTooLarge, UnreadablePhoto
+
+    if isinstance(error, ValidationError):
+        return "; ".join(
+            f"DECONVNET_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}"
+            for one in error.errors()
+        )
+    if isinstance(error, OSError):
+        return f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
+    if isinstance(error, PhotoTooLarge | UnreadablePhoto):
+        return str(error)
+    models = sys.modules.get("models")
+    if models and isinstance(error, models.DeconvnetError):
+        return str(error)
+    return None

@@ -1,0 +1,51 @@
+"""The networks on offer, and where their weights come from."""
+
+from pathlib import Path
+
+import models
+from app.settings import Settings
+
+FAVOURITES = ("zfnet", "alexnet", "vgg16")
+"""The networks tried first where nobody names one."""
+
+
+class Offer:
+    """The networks that the settings allow, on the device that they name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.device = models.pick_device(settings.device)
+        self.sources = models.Sources(
+            weights_dir=settings.weights_dir,
+            cache_dir=settings.cache_dir,
+            offline=settings.offline,
+            random=settings.random_weights,
+        )
+        known = models.architectures()
+        self.architectures = {name: known[name] for name in settings.networks or known}
+
+    def weights(self, name: str) -> models.WeightsInfo:
+        """Say which weights a network has or could have; raises UnknownNetwork."""
+        if name not in self.architectures:
+            known = ", ".join(self.architectures)
+            raise models.UnknownNetwork(f"there is no network {name[:80]!r}; there are {known}")
+        return models.find_weights(name, self.sources)
+
+    def default(self) -> str:
+        """Name the first ready network; where none is, the first of all."""
+        favourites = [name for name in FAVOURITES if name in self.architectures]
+        order = [*favourites, *self.architectures]
+        return next((name for name in order if self.weights(name).state == "ready"), order[0])
+
+    def file(self, name: str | None = None) -> tuple[str, Path | None, int]:
+        """Name a network, its weights file and when that was written, in nanoseconds."""
+        name = name or self.default()
+        path = self.weights(name).path
+        try:
+            return name, path, path.stat().st_mtime_ns if path else 0
+        except FileNotFoundError:
+            return name, None, 0
+
+    def load(self, name: str) -> models.Network:
+        """Load a network; raises UnknownNetwork, or a WeightsError."""
+        self.weights(name)
+        return models.load(name, self.sources, self.device)
