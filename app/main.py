@@ -16,8 +16,9 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 import models
-from app import api, docs, errors, schemas
+from app import api, docs, errors, pages, schemas
 from app.engine import Engine
+from app.folders import folder
 from app.metrics import Holdings, Observer, configure_logging
 from app.security import Gate, SecureHeaders
 from app.settings import Settings
@@ -46,6 +47,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.registry.register(Holdings(app.state.engine))
     app.include_router(api.router, tags=["api"])
     app.include_router(docs.router)
+    app.include_router(pages.router)
+    app.mount("/static", pages.Static(directory=folder("static")))
+    app.state.page_of_problem = pages.show_problem
     errors.install(app)
     # The last one added meets a request first.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_upload_bytes)
