@@ -1,0 +1,87 @@
+"""The weights that others have published: torchvision's, and pytorchcv's of ZFNet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torchvision.models import WeightsEnum, get_model_weights, list_models
+
+from .catalogue import ARCHITECTURES
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that somebody has published."""
+
+    url: str
+    """Where the file is, or with ``.zip`` at its end an archive of it."""
+    filename: str
+    nbytes: int
+    """The file's size, give or take a thousandth."""
+    digest: str
+    """The first hex digits of the SHA-256, or with ``sha1:`` before it a whole SHA-1."""
+    licence: str
+    description: str
+
+    @property
+    def is_packed(self) -> bool:
+        """Does the file come inside an archive?"""
+        return self.url.endswith(".zip")
+
+    @property
+    def most_bytes(self) -> int:
+        """Return the size beyond which a file cannot be this one."""
+        return self.nbytes + self.nbytes // 1000 + 4096
+
+
+def torchvision_weights(name: str) -> WeightsEnum | None:
+    """Return torchvision's ImageNet weights of a network, if it publishes any."""
+    if name not in list_models():
+        return None
+    return get_model_weights(name)["IMAGENET1K_V1"]
+
+
+def _of_torchvision(weights: WeightsEnum) -> Published:
+    filename = weights.url.rsplit("/", 1)[-1]
+    return Published(
+        url=weights.url,
+        filename=filename,
+        nbytes=round(weights.meta["_file_size"] * 2**20),
+        digest=filename.removesuffix(".pth").rsplit("-", 1)[-1],
+        licence="BSD-3-Clause",
+        description="torchvision IMAGENET1K_V1",
+    )
+
+
+def _of_pytorchcv(release: str, name: str, parameters: int, sha1: str) -> Published:
+    filename = f"{name}-{sha1[:8]}.pth"
+    return Published(
+        url=f"https://github.com/osmr/imgclsmob/releases/download/{release}/{filename}.zip",
+        filename=filename,
+        nbytes=parameters * 4,
+        digest=f"sha1:{sha1}",
+        licence="MIT",
+        description="pytorchcv, ImageNet-1k",
+    )
+
+
+PUBLISHED = {
+    name: _of_torchvision(weights)
+    for name in ARCHITECTURES
+    if (weights := torchvision_weights(name)) is not None
+} | {
+    "zfnet": _of_pytorchcv(
+        "v0.0.395", "zfnet-1727", 62_357_608, "d010ddca1eb32a50a8cceb475c792f53e769b631"
+    ),
+    "zfnet_b": _of_pytorchcv(
+        "v0.0.400", "zfnetb-1490", 107_627_624, "f6bec24eba037c8e4956704ed5bafaed29966601"
+    ),
+}
+"""What can be fetched, by network."""
+
+
+def imagenet_classes() -> list[str]:
+    """Return the thousand labels; pytorchcv trained on the same, in the same order."""
+    weights = torchvision_weights("alexnet")
+    assert weights is not None, "torchvision has always published AlexNet"
+    return list(weights.meta["categories"])
