@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from PIL import Image
+
 import models
 from app.flights import Flights
 from app.held import Held
@@ -65,6 +67,7 @@ class Engine:
         self.records: Held[Hashable, models.Record] = Held(settings.record_bytes)
         self.views: Held[Hashable, models.Visualization] = Held(settings.answer_bytes)
         self.answers: Held[Hashable, Answer] = Held(settings.answer_bytes)
+        self.overlays: Held[Hashable, tuple[Image.Image, ...]] = Held(settings.answer_bytes)
         self._worker = ThreadPoolExecutor(1, "device")
         self._loader = ThreadPoolExecutor(1, "loader")
         self._encoders = ThreadPoolExecutor(2, "encoder")
@@ -169,6 +172,44 @@ class Engine:
             self.records.put(key, record, record.nbytes)
         return record
 
+    async def units_at(
+        self,
+        photo: Photo,
+        network: models.Network,
+        layer: str,
+        pixel: tuple[int, int],
+        fit: str,
+        top: int,
+    ) -> list[models.Unit]:
+        """Find the units that fire at an input pixel (y, x), strongest first."""
+        return await self.on_device(
+            lambda: models.units_seeing(self.record(photo, network, fit), layer, pixel, top)
+        )
+
+    async def overlay(
+        self, photo: Photo, network: models.Network, view: models.Visualization, feature: int
+    ) -> Image.Image:
+        """Draw one map of a view over the photo; all the view's maps are drawn at once."""
+        features = tuple(each.feature for each in view.projections)
+        key = ("overlays", photo.id, identity(network), view.layer, view.fit, features)
+        pictures = self.overlays.get(key)
+        if pictures is None:
+            draw = partial(self._overlay, photo, network, view.layer, features, view.fit)
+            pictures = await self._flights.join(key, lambda: self.on_device(draw))
+            self.overlays.put(key, pictures, sum(4 * p.width * p.height for p in pictures))
+        return pictures[features.index(feature)]
+
+    def _overlay(
+        self,
+        photo: Photo,
+        network: models.Network,
+        layer: str,
+        features: tuple[int, ...],
+        fit: str,
+    ) -> tuple[Image.Image, ...]:
+        record = self.record(photo, network, fit)
+        return tuple(models.activation_pictures(photo.picture, record, layer, features, fit))
+
     async def answer(
         self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Answer]]
     ) -> Answer:
@@ -190,7 +231,7 @@ class Engine:
 
     def forget(self, photo: str) -> None:
         """Let go of all that was computed from a photo."""
-        for held in (self.records, self.views, self.answers):
+        for held in (self.records, self.views, self.answers, self.overlays):
             held.forget_where(lambda key: photo in cast(tuple[Hashable, ...], key))
 
     def holdings(self) -> dict[str, tuple[str, float]]:

@@ -1,6 +1,8 @@
 """The pages: a photo is dropped on one, and the network is walked on another."""
 
+import asyncio
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any
 
@@ -10,25 +12,21 @@ from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 
 import models
-from app import answers
-from app.api import EngineHere, UploadsHere
-from app.errors import Problem
+from app.api import EngineHere, UploadsHere, while_here
+from app.engine import Engine
+from app.errors import Problem, problem_of
+from app.explorer import Explorer, draw, look
 from app.folders import folder
+from app.links import Link, Press, read_link, read_press
+from app.samples import SAMPLES, Sample, find_sample, read_sample
+from app.uploads import Photo
 
-YEAR = "public, max-age=31536000, immutable"
+FOR_EVER = "public, max-age=31536000, immutable"
 ACCEPT = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,image/avif"
+NOT_KEPT = {"Cache-Control": "no-store", "Vary": "HX-Request-Type"}
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 templates = Jinja2Templates(folder("templates"))
-
-
-def static(name: str) -> str:
-    """Link a static file by its content, so that it can be cached for ever."""
-    digest = sha256((folder("static") / name).read_bytes()).hexdigest()
-    return f"/static/{name}?v={digest[:12]}"
-
-
-templates.env.globals["static"] = static
 
 
 class Static(StaticFiles):
@@ -37,28 +35,65 @@ class Static(StaticFiles):
     def file_response(self, *args: Any, **options: Any) -> Response:
         """Answer with a file."""
         response = super().file_response(*args, **options)
-        scope = args[2]
-        named = scope["query_string"].startswith(b"v=")
-        response.headers["Cache-Control"] = YEAR if named else "no-cache"
+        names_content = args[2]["query_string"].startswith(b"v=")
+        response.headers["Cache-Control"] = FOR_EVER if names_content else "no-cache"
         return response
+
+
+@cache
+def static(name: str) -> str:
+    """Link a static file by its content, so that it can be cached for ever."""
+    digest = sha256((folder("static") / name).read_bytes()).hexdigest()
+    return f"/static/{name}?v={digest[:12]}"
+
+
+def number(value: float) -> str:
+    """Write a number in few digits."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
+    return f"{value:,.{digits}f}" if value else "0"
+
+
+templates.env.globals["static"] = static
+templates.env.filters["number"] = number
 
 
 @dataclass(frozen=True)
 class Start:
-    """The page where a photo is chosen; `problem` says why the last one was not taken."""
+    """The page where a photo is chosen; `problem` says why the last request was refused."""
 
     accept: str = ACCEPT
+    samples: tuple[Sample, ...] = SAMPLES
     problem: Problem | None = None
 
 
-def page(request: Request, name: str, context: Any, status: int = 200) -> Response:
-    """Draw a page from its context, a frozen dataclass known to the template as `page`."""
-    return templates.TemplateResponse(request, name, {"page": context}, status)
+@dataclass(frozen=True)
+class Refusal:
+    """Why the page that asked gets no answer, as a fragment of it."""
+
+    problem: Problem
+
+
+def page(
+    request: Request, name: str, context: Start | Explorer | Refusal, status: int = 200
+) -> Response:
+    """Draw a page from its context, a frozen dataclass that the template knows as `page`."""
+    known = {"page": context, "partial": is_partial(request)}
+    return templates.TemplateResponse(request, name, known, status, NOT_KEPT)
 
 
 def show_problem(request: Request, problem: Problem) -> Response:
-    """Show a failure on the start page, where the next photo can be chosen."""
-    return page(request, "start.html", Start(problem=problem), problem.status)
+    """Show a failure: in the page that asked, or as a page where the next photo can be chosen."""
+    if not is_partial(request):
+        return page(request, "start.html", Start(problem=problem), problem.status)
+    response = page(request, "_problem.html", Refusal(problem), problem.status)
+    swap = {"HX-Retarget": "#problem", "HX-Reswap": "outerMorph", "HX-Push-Url": "false"}
+    response.headers.update(swap)
+    return response
+
+
+def is_partial(request: Request) -> bool:
+    """Tell whether htmx asks for a fragment rather than a browser for a page."""
+    return request.headers.get("hx-request-type") == "partial"
 
 
 @router.get("/")
@@ -69,30 +104,100 @@ def start(request: Request) -> Response:
 
 @router.post("/images")
 async def receive(
-    uploads: UploadsHere, image: Annotated[list[UploadFile], File()]
+    uploads: UploadsHere, image: Annotated[list[UploadFile] | None, File()] = None
 ) -> RedirectResponse:
     """Take a photo, and go where it is explored."""
-    file = next((each for each in image if each.size), None)
+    file = next((each for each in image or () if each.size), None)
     if file is None:
-        raise models.InvalidChoice("choose a photo first")
+        raise models.InvalidChoice("Choose a photo first.")
     photo = await uploads.receive(await file.read())
     return RedirectResponse(f"/images/{photo.id}", 303)
 
 
-@dataclass(frozen=True)
-class Explorer:
-    """What a network's layer saw in a photo."""
+@router.post("/samples/{name}")
+async def receive_sample(name: str, uploads: UploadsHere) -> RedirectResponse:
+    """Take a sample photo as if it had been uploaded."""
+    sample = find_sample(name)
+    if sample is None:
+        raise models.InvalidChoice(f"there is no sample photo '{name[:40]}'")
+    photo = await uploads.receive(await asyncio.to_thread(read_sample, sample))
+    return RedirectResponse(f"/images/{photo.id}", 303)
 
-    view: models.Visualization
-    pictures: tuple[tuple[models.Projection, str | None], ...]
+
+@router.post("/images/{id}/forget")
+async def forget(id: str, engine: EngineHere, uploads: UploadsHere) -> RedirectResponse:
+    """Forget a photo, and go back to the start."""
+    await asyncio.to_thread(uploads.forget, id)
+    engine.forget(id)
+    return RedirectResponse("/", 303)
 
 
 @router.get("/images/{id}")
-async def explore(request: Request, id: str, engine: EngineHere, uploads: UploadsHere) -> Response:
-    """Show what the last convolutional layer saw."""
+@router.get("/images/{id}/{network}")
+async def enter(
+    request: Request, id: str, engine: EngineHere, network: str | None = None
+) -> RedirectResponse:
+    """Go to a network's last convolutional layer."""
+    if network is None:
+        network = await asyncio.to_thread(engine.offer.default)
+    layers = await layers_of(engine, network)
+    last = [layer.name for layer in layers if layer.kind == "conv"][-1]
+    link = read_link(id, network, last, request.query_params)
+    return RedirectResponse(str(link), 303)
+
+
+async def layers_of(engine: Engine, network: str) -> list[models.LayerInfo]:
+    """Describe a network's layers, from its weights where there are any."""
+    try:
+        return (await engine.network(network)).describe()
+    except models.WeightsError:
+        return list(await asyncio.to_thread(models.outline, network))
+
+
+@router.get("/images/{id}/{network}/{layer}")
+async def explore(
+    request: Request,
+    id: str,
+    network: str,
+    layer: str,
+    engine: EngineHere,
+    uploads: UploadsHere,
+) -> Response:
+    """Show what a layer saw in a photo."""
+    link = read_link(id, network, layer, request.query_params)
     photo = await uploads.find(id)
-    with engine.place():
-        network = await engine.within(engine.network())
-        view = await engine.within(engine.see(photo, network, models.Choice()))
-    pictures = tuple((each, answers.data_uri(each.picture)) for each in view.projections)
-    return page(request, "explorer.html", Explorer(view, pictures))
+    press = read_press(request.query_params)
+    if press:
+        return RedirectResponse(str(await follow(engine, photo, link, press)), 303)
+    return await visit(request, engine, photo, link)
+
+
+async def follow(engine: Engine, photo: Photo, link: Link, press: Press) -> Link:
+    """Say where pressing a picture leads: to the units that fire there, or to that unit."""
+    if press.feature is None:
+        place = int(press.y * photo.picture.height), int(press.x * photo.picture.width)
+        return link.to(at=place, feature=None, unit=None)
+    layers = {layer.name: layer.shape for layer in await layers_of(engine, link.network)}
+    _, rows, columns = layers.get(link.layer, (0, 1, 1))
+    unit = int(press.y * rows), int(press.x * columns)
+    return link.to(seed="unit", feature=press.feature, unit=unit)
+
+
+async def visit(request: Request, engine: Engine, photo: Photo, link: Link) -> Response:
+    """Show what a link asks for, or how to get the weights that it takes."""
+    try:
+        with engine.place():
+            seen, layers = await while_here(request, engine.within(look(engine, photo, link)))
+    except models.WeightsError as error:
+        problem = problem_of(error)
+        layers = list(await asyncio.to_thread(models.outline, link.network))
+        context = draw(engine.offer, photo, link, layers, None, problem.detail)
+        return _show(request, context, problem)
+    return _show(request, draw(engine.offer, photo, link, layers, seen))
+
+
+def _show(request: Request, context: Explorer, problem: Problem | None = None) -> Response:
+    name = "_explorer.html" if is_partial(request) else "explorer.html"
+    response = page(request, name, context, problem.status if problem else 200)
+    response.headers.update(problem.headers if problem else {})
+    return response

@@ -20,6 +20,7 @@ from .errors import (
 from .export import encode_png, entry_names, to_npz, to_png_sheet, to_zip
 from .network import Architecture, LayerInfo, Network, Provenance
 from .preprocessing import FITS, Box, Frame, Preprocessing, frame
+from .training import Plan, train
 from .visualize import (
     METHODS,
     SEEDS,
@@ -27,12 +28,20 @@ from .visualize import (
     Prediction,
     Projection,
     Visualization,
-    activation_picture,
+    activation_pictures,
     record,
     units_seeing,
     visualize,
 )
-from .weights import Sources, WeightsInfo, find_weights, load
+from .weights import (
+    Sources,
+    WeightsInfo,
+    fetch_weights,
+    find_weights,
+    import_weights,
+    load,
+    look_up,
+)
 
 
 def architectures() -> Mapping[str, Architecture]:
@@ -64,6 +73,7 @@ __all__ = [
     "InvalidChoice",
     "LayerInfo",
     "Network",
+    "Plan",
     "Prediction",
     "Preprocessing",
     "Projection",
@@ -80,19 +90,23 @@ __all__ = [
     "WeightsInfo",
     "WeightsInvalid",
     "WeightsMissing",
-    "activation_picture",
+    "activation_pictures",
     "architectures",
     "encode_png",
     "entry_names",
+    "fetch_weights",
     "find_weights",
     "frame",
+    "import_weights",
     "load",
+    "look_up",
     "outline",
     "pick_device",
     "record",
     "to_npz",
     "to_png_sheet",
     "to_zip",
+    "train",
     "units_seeing",
     "visualize",
 ]

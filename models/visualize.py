@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from time import perf_counter
@@ -235,14 +235,17 @@ def predict(record: Record) -> tuple[Prediction, ...] | None:
     return tuple(Prediction(names[at], chance) for at, chance in list(pairs)[:PREDICTIONS])
 
 
-def activation_picture(
-    picture: Image.Image, record: Record, layer: str, feature: int, fit: str = "crop"
-) -> Image.Image:
-    """Draw one feature map over the photo as the network saw it; raise InvalidChoice."""
+def activation_pictures(
+    picture: Image.Image, record: Record, layer: str, features: Sequence[int], fit: str = "crop"
+) -> list[Image.Image]:
+    """Draw feature maps over the photo as the network saw it; raise InvalidChoice."""
     maps = deconvnet.activations(record, layer)[0]
-    if not 0 <= feature < len(maps):
-        raise InvalidChoice(f"{layer} has the feature maps 0 to {len(maps) - 1}, not {feature}")
-    return render.overlay(framed(picture, record.network.preprocessing, fit), maps[feature])
+    seen = framed(picture, record.network.preprocessing, fit)
+    for feature in features:
+        if not 0 <= feature < len(maps):
+            last = len(maps) - 1
+            raise InvalidChoice(f"{layer} has the feature maps 0 to {last}, not {feature}")
+    return [render.overlay(seen, maps[feature]) for feature in features]
 
 
 def units_seeing(record: Record, layer: str, pixel: tuple[int, int], top: int = TOP) -> list[Unit]:

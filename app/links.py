@@ -1,0 +1,160 @@
+"""What an explorer's address says, and the addresses that lead on from there."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import models
+from app.api import parse_features, parse_unit
+
+NUMBER = re.compile(r"\d{1,9}")
+PRESSED = re.compile(r"(?:at|map-(\d{1,9}))-(\d{1,4})x(\d{1,4})\.([xy])")
+COORDINATE = re.compile(r"-?\d{1,5}(\.\d{1,6})?")
+LAST = 0.999999
+
+
+@dataclass(frozen=True)
+class Link:
+    """One state of the explorer; printed, its address.
+
+    ``at`` is a place (y, x) in pixels of the photo: the maps listed are those that fire there.
+    ``feature`` and ``unit`` are the unit looked at closely; the strongest where they say nothing.
+    """
+
+    image: str
+    network: str
+    layer: str = ""
+    method: str = "deconvnet"
+    seed: str = "unit"
+    fit: str = "crop"
+    top: int | None = None
+    at: tuple[int, int] | None = None
+    feature: int | None = None
+    unit: tuple[int, int] | None = None
+
+    def to(self, **changes: Any) -> "Link":
+        """Return the link to a neighbouring state."""
+        return replace(self, **changes)
+
+    def into(self, layer: str) -> "Link":
+        """Return the link to another layer; what was chosen in this one stays behind."""
+        return self.to(layer=layer, feature=None, unit=None)
+
+    @property
+    def path(self) -> str:
+        """Return the address without its query."""
+        names = [part for part in (self.image, self.network, self.layer) if part]
+        return "/images/" + "/".join(quote(part, safe="") for part in names)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Return the parameters that differ from what goes without saying."""
+        said = {name: getattr(self, name) for name in ("method", "seed", "fit", "top")}
+        said |= {"at": _joined(self.at), "feature": self.feature, "unit": _joined(self.unit)}
+        plain = {"method": "deconvnet", "seed": "unit", "fit": "crop"}
+        return {k: str(v) for k, v in said.items() if v is not None and v != plain.get(k)}
+
+    def __str__(self) -> str:
+        return _address(self.path, self.query)
+
+
+def read_link(image: str, network: str, layer: str, query: Mapping[str, str]) -> Link:
+    """Read what an address says; raises InvalidChoice."""
+    return Link(
+        image,
+        network,
+        layer,
+        query.get("method") or "deconvnet",
+        query.get("seed") or "unit",
+        query.get("fit") or "crop",
+        _number(query, "top"),
+        parse_unit(query.get("at") or None),
+        _number(query, "feature"),
+        parse_unit(query.get("unit") or _row_and_column(query)),
+    )
+
+
+@dataclass(frozen=True)
+class Press:
+    """Where a picture was pressed, as shares of its height and width.
+
+    ``feature`` is the map whose picture it was; None for the photo.
+    """
+
+    feature: int | None
+    y: float
+    x: float
+
+
+def read_press(query: Mapping[str, str]) -> Press | None:
+    """Say which picture was pressed, if one was.
+
+    A browser sends a pressed picture's name and the pixel; the name holds the picture's size.
+    """
+    shares: dict[str, float] = {}
+    feature = None
+    for name, value in query.items():
+        match = PRESSED.fullmatch(name)
+        if match and COORDINATE.fullmatch(value):
+            feature = int(match[1]) if match[1] else None
+            side = int(match[3] if match[4] == "y" else match[2])
+            shares[match[4]] = min(max(float(value) / max(side, 1), 0.0), LAST)
+    return Press(feature, shares["y"], shares["x"]) if len(shares) == 2 else None
+
+
+def picture_address(
+    link: Link, choice: models.Choice, feature: int, kind: str, edition: str
+) -> str:
+    """Return the address of one of a projection's pictures; what it names never changes."""
+    said = _choice_query(choice) | {"v": edition}
+    return _address(f"{link.path}/{feature}/{kind}.png", said)
+
+
+def archive_address(link: Link, choice: models.Choice) -> str:
+    """Return the address of the ZIP of a view."""
+    return _address(f"{link.path}/view.zip", _choice_query(choice))
+
+
+def read_choice(layer: str, query: Mapping[str, str], limit: int) -> models.Choice:
+    """Read from a picture's address which view it belongs to; raises InvalidChoice."""
+    return models.Choice(
+        layer,
+        query.get("method", "deconvnet"),
+        query.get("seed", "unit"),
+        _number(query, "top"),
+        parse_features(query.get("features")),
+        parse_unit(query.get("unit")),
+        query.get("fit", "crop"),
+        limit,
+    )
+
+
+def _choice_query(choice: models.Choice) -> dict[str, str]:
+    plain = models.Choice()
+    said = {name: getattr(choice, name) for name in ("method", "seed", "fit", "top")}
+    said |= {"features": _joined(choice.features), "unit": _joined(choice.unit)}
+    return {k: str(v) for k, v in said.items() if v is not None and v != getattr(plain, k)}
+
+
+def _number(query: Mapping[str, str], name: str) -> int | None:
+    text = query.get(name, "").strip()
+    if not text:
+        return None
+    if not NUMBER.fullmatch(text):
+        raise models.InvalidChoice(f"{name} is a whole number, not '{text[:40]}'")
+    return int(text)
+
+
+def _row_and_column(query: Mapping[str, str]) -> str | None:
+    row, column = query.get("row", "").strip(), query.get("column", "").strip()
+    return f"{row},{column}" if row and column else None
+
+
+def _joined(numbers: tuple[int, ...] | None) -> str | None:
+    return None if numbers is None else ",".join(map(str, numbers))
+
+
+def _address(path: str, query: Mapping[str, str]) -> str:
+    return f"{path}?{urlencode(query, safe=',')}" if query else path

@@ -1,0 +1,95 @@
+// Makes pages quicker to use; each of them works without it.
+"use strict";
+
+document.documentElement.classList.add("js");
+
+const on = (type, act, capture) => document.addEventListener(type, act, capture);
+const find = (id) => document.getElementById(id);
+
+// Photos: chosen, dropped or pasted, they are sent at once.
+
+function send(files) {
+  const form = find("upload");
+  const file = [...(files ?? [])].find((each) => each.type.startsWith("image/")) ?? files?.[0];
+  if (!form || !file) return false;
+  const one = new DataTransfer();
+  one.items.add(file);
+  form.querySelector("input").files = one.files;
+  form.requestSubmit();
+  return true;
+}
+
+on("change", (event) => {
+  if (event.target.matches("#upload input")) event.target.form.requestSubmit();
+});
+on("submit", (event) => {
+  if (event.target.id === "upload") event.target.classList.add("busy");
+});
+on("dragover", (event) => {
+  if (!find("upload") || !event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  find("upload").classList.add("over");
+});
+on("dragleave", (event) => {
+  if (!event.relatedTarget) find("upload")?.classList.remove("over");
+});
+on("drop", (event) => {
+  find("upload")?.classList.remove("over");
+  if (send(event.dataTransfer.files)) event.preventDefault();
+});
+on("paste", (event) => send(event.clipboardData.files));
+window.addEventListener("pageshow", () => find("upload")?.classList.remove("busy"));
+
+// A card under the pointer or focus shows its receptive field on the photo.
+
+function point(event) {
+  const box = find("pointed");
+  const field = event.target.closest?.("[data-field]")?.dataset.field;
+  if (!box) return;
+  box.classList.toggle("on", Boolean(field));
+  const edges = ["x", "y", "width", "height"];
+  field?.split(" ").forEach((value, place) => box.setAttribute(edges[place], value));
+}
+on("pointerover", point);
+on("focusin", point);
+
+// Where a picture was pressed, as a browser would say it had the picture its nominal size.
+
+let pressed = {};
+
+on("click", (event) => {
+  const picture = event.target;
+  if (picture.type !== "image") return;
+  const share = (offset, length) => (event.detail ? offset / length : 0.5); // no place from keys
+  pressed = {
+    x: share(event.offsetX, picture.clientWidth) * picture.getAttribute("width"),
+    y: share(event.offsetY, picture.clientHeight) * picture.getAttribute("height"),
+  };
+}, true);
+on("htmx:config:request", (event) => {
+  const { submitter, body } = event.detail.ctx.request;
+  if (submitter?.type !== "image") return;
+  body.delete(submitter.name);
+  for (const axis of ["x", "y"]) body.set(`${submitter.name}.${axis}`, pressed[axis].toFixed(3));
+});
+
+// Copies.
+
+on("click", async (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copy || location.href);
+  const words = button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = words), 1500);
+});
+
+// Left and right walk the layers.
+
+on("keydown", (event) => {
+  const step = { ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling" }[event.key];
+  const busy = event.target.matches("input, textarea, select, pre");
+  if (!step || busy || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const here = document.querySelector(".strip [aria-current]")?.parentElement;
+  here?.[step]?.firstElementChild.click();
+});
