@@ -1,0 +1,94 @@
+"""What tests share: one toy network, a photo, golden pictures, and a machine kept quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from models.network import (
+    Architecture,
+    Dense,
+    Filters,
+    Network,
+    Norm,
+    Normalization,
+    Pooling,
+    Provenance,
+    build,
+)
+from models.preprocessing import Preprocessing
+
+GOLDEN = Path(__file__).parent / "golden"
+LEVELS = 2
+"""How many grey levels a golden picture may differ by, since processors round differently."""
+
+TOY = Architecture(
+    name="toy",
+    title="A toy",
+    paper="none",
+    rows=(
+        Filters("conv1", 6, 5, stride=2, padding=1),
+        Pooling("pool1", 3, 2, ceil_mode=True),
+        Norm("norm1"),
+        Filters("conv2", 12, 3, padding=1),
+        Pooling("pool2", 3, 2),
+        Dense("fc3", 10),
+        Dense("fc4", 4),
+    ),
+    preprocessing=Preprocessing(size=32, resize=36),
+    norm=Normalization(),
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--accept", action="store_true", help="take today's golden pictures as right")
+
+
+@pytest.fixture(scope="session")
+def toy() -> Network:
+    """Return a small network of every kind of layer, with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        network = build(
+            TOY,
+            classes=("cat", "dog", "car", "cup"),
+            provenance=Provenance("toy", "0" * 64, trained=False, classes=4),
+        )
+    return network.requires_grad_(requires_grad=False)
+
+
+@pytest.fixture(scope="session")
+def cat() -> Image.Image:
+    """Return a photo of a cat, 451 x 300."""
+    return Image.fromarray(data.chelsea())
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: small tensors only wait for a second one on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, Image.Image], None]:
+    """Return what compares a picture with the accepted one of that name."""
+
+    def compare(name: str, picture: Image.Image) -> None:
+        file = GOLDEN / f"{name}.png"
+        if request.config.getoption("--accept"):
+            picture.save(file, optimize=True)
+        accepted = Image.open(file)
+        assert (picture.mode, picture.size) == (accepted.mode, accepted.size)
+        apart = np.abs(np.asarray(picture, int) - np.asarray(accepted, int)).max()
+        assert apart <= LEVELS, f"{file.name} differs by {apart} levels; 'make accept' takes it"
+
+    return compare
