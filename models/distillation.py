@@ -23,10 +23,10 @@ from torch.nn import functional as F
 from torchvision.utils import make_grid
 
 from .catalogue import architecture, hollow
-from .formats import assemble, fill, read
+from .formats import assemble, fill, read, replace_file
 from .network import Network, Normalization, build
 from .preprocessing import Preprocessing, framed, to_pixels
-from .training import repeat, replace_file, write_weights
+from .training import repeat, write_weights
 
 log = logging.getLogger(__name__)
 

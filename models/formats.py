@@ -9,20 +9,24 @@ Three ways to name the same tensors are known:
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import WeightsInvalid
+from .fetch import hash_of
 from .network import (
     Architecture,
     Dense,
@@ -57,51 +61,106 @@ def read(path: Path, architecture: Architecture) -> WeightsFile:
     """
     load = _read_safetensors if path.suffix == ".safetensors" else _read_pth
     try:
+        path.open("rb").close()
         tensors, metadata = load(path)
     except WeightsInvalid:
         raise
     except OSError as error:
         raise WeightsInvalid(f"{path.name} cannot be read: {error.strerror or error}") from error
-    for key, tensor in tensors.items():
-        _check(path, key, tensor)
+    _check(path, tensors)
     naming, named = _rename(path, tensors, architecture)
     floats = {key: tensor.to(torch.float32) for key, tensor in named.items()}
-    return WeightsFile(path, sha256_of(path), floats, naming, metadata)
+    return WeightsFile(path, hash_of(path), floats, naming, metadata)
 
 
-def sha256_of(path: Path) -> str:
-    """Hash a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def glance(path: Path) -> WeightsFile:
+    """Read what a ``.safetensors`` file says of itself, without its tensors."""
+    with _opened(path) as file:
+        own = not any(key.startswith(("features.", "classifier.")) for key in file.keys())
+        metadata = _metadata(path, (file.metadata() or {}).get("deconvnet"))
+    return WeightsFile(path, hash_of(path), {}, "own" if own else "torchvision", metadata)
+
+
+def provenance_of(file: WeightsFile, architecture: Architecture, source: str) -> Provenance:
+    """Say where a file's weights come from and what they want to see; raises WeightsInvalid."""
+    classes = _classes(file)
+    return Provenance(
+        source=source,
+        sha256=file.sha256,
+        trained=bool(file.metadata.get("trained", True)),
+        classes=len(classes) if classes else None,
+        licence=_text(file, "licence"),
+        description=_text(file, "source"),
+        preprocessing=_preprocessing(file, architecture),
+        norm=_norm(file, architecture),
+    )
 
 
 def assemble(file: WeightsFile, architecture: Architecture, source: str) -> Network:
     """Build the network that a file describes and fill it with the file's tensors."""
-    metadata = file.metadata
     classes = _classes(file)
-    provenance = Provenance(
-        source=source,
-        sha256=file.sha256,
-        trained=bool(metadata.get("trained", True)),
-        classes=len(classes) if classes else None,
-        licence=metadata.get("licence"),
-        description=metadata.get("source"),
-    )
+    provenance = provenance_of(file, architecture, source)
     shapes = {key: tuple(tensor.shape) for key, tensor in file.tensors.items()}
-    with torch.device("meta"):
-        network = build(
-            architecture,
-            shapes,
-            norm=_norm(file, architecture),
-            preprocessing=_preprocessing(file, architecture),
-            classes=classes,
-            provenance=provenance,
-        )
+    try:
+        with torch.device("meta"):
+            network = build(
+                architecture,
+                shapes,
+                norm=provenance.norm,
+                preprocessing=provenance.preprocessing,
+                classes=classes,
+                provenance=provenance,
+            )
+    except WeightsInvalid as error:
+        raise WeightsInvalid(f"{file.path.name}: {error}") from error
     fill(network, file.tensors, file.path.name)
-    head = network.layers[-1]
-    if classes and (head.kind != "fc" or network.describe()[-1].shape.channels != len(classes)):
-        raise WeightsInvalid(f"{file.path.name} names {len(classes)} classes for another head")
+    if classes:
+        _agree(file, network, len(classes))
     return network
+
+
+def _agree(file: WeightsFile, network: Network, classes: int) -> None:
+    if network.last_fc is None:
+        raise WeightsInvalid(f"{file.path.name} has no classifier for the {classes} classes named")
+    scores = network.describe()[-1].shape.channels
+    if scores != classes:
+        raise WeightsInvalid(
+            f"{classes} classes are named, but {network.last_fc} of {file.path.name} tells "
+            f"{scores} apart"
+        )
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any]) -> None:
+    """Write tensors of our own keys with the ``deconvnet`` entry that describes them."""
+    metadata = {"deconvnet": json.dumps(said)}
+    replace_file(path, lambda part: save_file(dict(tensors), part, metadata))
+
+
+def describe(file: WeightsFile, provenance: Provenance) -> dict[str, Any]:
+    """Return the ``deconvnet`` entry that says all that is known of a file's weights."""
+    assert provenance.preprocessing is not None, "weights that were read have one"
+    said = {
+        "preprocessing": asdict(provenance.preprocessing),
+        "norm": asdict(provenance.norm) if provenance.norm else None,
+        "classes": _classes(file),
+        "source": provenance.description,
+        "licence": provenance.licence,
+    }
+    kept = {key: value for key, value in said.items() if value is not None}
+    return kept if provenance.trained else {**kept, "trained": False}
+
+
+def replace_file(file: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that an interruption leaves the old one or the new one, whole."""
+    unfinished = file.with_name(f"{file.name}.part")
+    try:
+        write(unfinished)
+        unfinished.chmod(0o644)  # safetensors lets nobody else read its files
+        with unfinished.open("rb") as written:
+            os.fsync(written.fileno())
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def fill(network: Network, tensors: Mapping[str, Tensor], name: str) -> None:
@@ -125,13 +184,20 @@ def _few(keys: set[str]) -> str:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with _opened(path) as file:
+        # copied, for what is mapped dies with a file that somebody overwrites in place
+        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}
+        text = (file.metadata() or {}).get("deconvnet")
+    return tensors, _metadata(path, text)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-            text = (file.metadata() or {}).get("deconvnet")
+            yield file
     except SafetensorError as error:
         raise WeightsInvalid(f"{path.name} is no whole safetensors file: {error}") from error
-    return tensors, _metadata(path, text)
 
 
 def _metadata(path: Path, text: str | None) -> dict[str, Any]:
@@ -149,9 +215,7 @@ def _read_pth(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the pickle trips over
-        raise WeightsInvalid(
-            f"{path.name} is damaged or holds more than tensors; nothing in it was run"
-        ) from error
+        raise WeightsInvalid(f"{path.name} {_trouble(error)}") from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
@@ -159,6 +223,15 @@ def _read_pth(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     wrapped = all(str(key).startswith("module.") for key in content)  # saved from DataParallel
     prefix = "module." if wrapped else ""
     return {str(key).removeprefix(prefix): value for key, value in content.items()}, {}
+
+
+def _trouble(error: Exception) -> str:
+    """Say what torch found: code, or a file that is not whole."""
+    if not isinstance(error, UnpicklingError):
+        return "is damaged or cut short; nothing in it was run"
+    if code := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        return f"holds code, {code[1]}, and nothing in it was run; save its state_dict() instead"
+    return "is damaged or holds more than tensors; nothing in it was run"
 
 
 def _check_archive(path: Path) -> None:
@@ -175,27 +248,40 @@ def _check_archive(path: Path) -> None:
         raise WeightsInvalid(f"{path.name} is compressed, which torch.save never does")
 
 
-def _check(path: Path, key: str, tensor: object) -> None:
-    """Refuse whatever is not a dense, finite tensor of floats that fills its own storage."""
+def _check(path: Path, tensors: Mapping[str, object]) -> None:
+    """Refuse whatever is not dense, finite tensors of floats, each filling its own storage."""
+    dense = {key: _dense(path, key, tensor) for key, tensor in tensors.items() if _counts(key)}
+    if sum(tensor.nbytes for tensor in dense.values()) > path.stat().st_size:
+        raise WeightsInvalid(f"{path.name}: its tensors share what they hold")
+    for key, tensor in dense.items():
+        if not bool(torch.isfinite(tensor.to(torch.float32)).all()):
+            raise WeightsInvalid(f"{path.name}: {key} holds NaN or infinity")
+
+
+def _counts(key: str) -> bool:
+    """Batch norm's batch counter is of no use here."""
+    return not key.endswith("num_batches_tracked")
+
+
+def _dense(path: Path, key: str, tensor: object) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise WeightsInvalid(f"{path.name}: {key} is no tensor")
-    if key.endswith("num_batches_tracked"):
-        return
-    if tensor.layout != torch.strided or tensor.device.type == "meta" or tensor.is_quantized:
-        raise WeightsInvalid(f"{path.name}: {key} is not a dense tensor")
+    if tensor.device.type == "meta":
+        raise WeightsInvalid(f"{path.name}: {key} is a meta tensor, a shape without numbers")
+    if tensor.layout != torch.strided:
+        raise WeightsInvalid(f"{path.name}: {key} is sparse; only dense tensors are read")
     if not tensor.dtype.is_floating_point:
         raise WeightsInvalid(f"{path.name}: {key} is {tensor.dtype}, not floating point")
     if tensor.nbytes > tensor.untyped_storage().nbytes():
         raise WeightsInvalid(f"{path.name}: {key} claims more numbers than the file holds")
-    if not bool(torch.isfinite(tensor.to(torch.float32)).all()):
-        raise WeightsInvalid(f"{path.name}: {key} holds NaN or infinity")
+    return tensor
 
 
 def _rename(
     path: Path, tensors: Mapping[str, Tensor], architecture: Architecture
 ) -> tuple[Naming, dict[str, Tensor]]:
     """Give every tensor our own key; a name nobody knows stays, to be reported as surplus."""
-    kept = {k: t for k, t in tensors.items() if not k.endswith("num_batches_tracked")}
+    kept = {key: tensor for key, tensor in tensors.items() if _counts(key)}
     if any(key.startswith("features.stage") for key in kept):
         naming: Naming = "pytorchcv"
         names = dict(_pytorchcv_names(architecture))
@@ -301,6 +387,14 @@ def _as(file: WeightsFile, entry: str, name: str, value: object, like: object) -
         case tuple(), list() | tuple() if all(isinstance(v, int | float) for v in value):
             return tuple(float(v) for v in value)
     raise WeightsInvalid(f"{file.path.name}: metadata {entry}.{name} cannot be {value!r}")
+
+
+def _text(file: WeightsFile, entry: str) -> str | None:
+    """Return an entry of the metadata that is a sentence."""
+    found = file.metadata.get(entry)
+    if found is not None and not isinstance(found, str):
+        raise WeightsInvalid(f"{file.path.name}: metadata {entry!r} is no text")
+    return found
 
 
 def _classes(file: WeightsFile) -> tuple[str, ...] | None:

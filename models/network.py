@@ -94,6 +94,8 @@ class Provenance:
     classes: int | None = None
     licence: str | None = None
     description: str | None = None
+    preprocessing: Preprocessing | None = None
+    norm: Normalization | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ photo's number, never carried along.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,6 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -29,6 +27,7 @@ from torchvision.transforms import v2
 
 from .catalogue import architecture, hollow
 from .errors import InvalidChoice
+from .formats import replace_file, write
 from .layers import Convolution, Dropout
 from .network import Network, build
 from .preprocessing import Preprocessing, framed, to_pixels
@@ -410,13 +409,6 @@ class Part(Protocol):
         """Take a state up again."""
 
 
-def replace_file(file: Path, write: Callable[[Path], object]) -> None:
-    """Write a file so that an interruption leaves the old one or the new one, whole."""
-    unfinished = file.with_suffix(".part")
-    write(unfinished)
-    os.replace(unfinished, file)
-
-
 def save(checkpoint: Path, parts: Mapping[str, Part], **progress: Any) -> None:
     """Write a checkpoint."""
     state = {name: part.state_dict() for name, part in parts.items()} | progress
@@ -450,8 +442,7 @@ def write_weights(network: Network, path: Path, dtype: torch.dtype, **said: str)
         entry["norm"] = asdict(network.architecture.norm)
     if network.classes is not None:
         entry["classes"] = network.classes
-    replace_file(path, lambda part: save_file(tensors, part, {"deconvnet": json.dumps(entry)}))
-    path.chmod(0o644)  # safetensors lets nobody else read its files
+    write(path, tensors, entry)
 
 
 def repeat(

@@ -7,19 +7,22 @@ with the project. Random weights come only when asked for, and say so.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
-from torchvision.models import WeightsEnum, get_model_weights, list_models
 
-from .catalogue import architecture
+from .catalogue import architecture, outline
 from .errors import WeightsInvalid, WeightsMissing
-from .formats import WeightsFile, assemble, read
+from .fetch import Tell, fetch, is_whole, recorded_sha256, unpack
+from .formats import Naming, WeightsFile, assemble, describe, glance, provenance_of, read, write
 from .network import Network, Provenance, build
+from .published import PUBLISHED, Published, imagenet_classes
 
 STARTER = Path(__file__).parent / "starter"
 SEED = 0
@@ -39,19 +42,6 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Published:
-    """Weights that somebody has published."""
-
-    url: str
-    filename: str
-    nbytes: int
-    digest: str
-    """The first hex digits of the SHA-256, or with ``sha1:`` before it a whole SHA-1."""
-    licence: str
-    description: str
-
-
-@dataclass(frozen=True)
 class WeightsInfo:
     """What weights a network would have, without loading them."""
 
@@ -60,7 +50,9 @@ class WeightsInfo:
     path: Path | None
     nbytes: int | None
     how: str
-    """One sentence: what these weights are, or how to get some."""
+    """A sentence or two: what these weights are, and how to get some, or others."""
+    offered_nbytes: int | None = None
+    """Size of the published weights, where they are not here and may be fetched."""
 
 
 def find_weights(name: str, sources: Sources) -> WeightsInfo:
@@ -70,15 +62,119 @@ def find_weights(name: str, sources: Sources) -> WeightsInfo:
         return WeightsInfo("ready", "random", None, None, "Random weights: nothing was learned.")
     for source, path in _places(name, sources):
         if path.is_file():
-            return WeightsInfo("ready", source, path, path.stat().st_size, _about(source, path))
-    offer = published(name)
+            return _found(name, source, path, sources)
+    offer = PUBLISHED.get(name)
     if offer is None:
         how = f"No published weights of {name} are known; put your own into {_own(name, sources)}."
         return WeightsInfo("missing", None, None, None, how)
-    size = f"{offer.nbytes / 1e6:.0f} MB"
-    own = _own(name, sources)
-    how = f"Run 'deconvnet weights fetch {name}' ({size}), or put your own into {own}."
-    return WeightsInfo("missing" if sources.offline else "available", None, None, offer.nbytes, how)
+    how = f"Run {_command(name, offer)}, or put your own into {_own(name, sources)}."
+    if sources.offline:
+        return WeightsInfo("missing", None, None, offer.nbytes, f"{OFFLINE} Elsewhere: {how}")
+    return WeightsInfo("available", None, None, offer.nbytes, how, offer.nbytes)
+
+
+OFFLINE = "DECONVNET_OFFLINE=1: nothing is fetched."
+
+
+def _found(name: str, source: Source, path: Path, sources: Sources) -> WeightsInfo:
+    info = WeightsInfo("ready", source, path, path.stat().st_size, _about(source, path))
+    offer = PUBLISHED.get(name)
+    if source != "starter" or offer is None or sources.offline:
+        return info
+    how = f"{info.how} {_command(name, offer)} brings the published ones."
+    return replace(info, how=how, offered_nbytes=offer.nbytes)
+
+
+def _command(name: str, offer: Published) -> str:
+    return f"'deconvnet weights fetch {name}' ({offer.nbytes / 1e6:.0f} MB)"
+
+
+def fetch_weights(name: str, sources: Sources, tell: Tell = lambda done, total: None) -> Path:
+    """Fetch a network's published weights and return their file; see ``fetch``.
+
+    Raises UnknownNetwork, WeightsMissing where there are none to be had, WeightsInvalid.
+    """
+    architecture(name)
+    offer = PUBLISHED.get(name)
+    if offer is None or sources.offline:
+        raise WeightsMissing(f"{name} is not fetched. {find_weights(name, sources).how}")
+    return fetch(offer, sources.cache_dir, tell)
+
+
+def import_weights(
+    file: Path, name: str, sources: Sources, labels: Path | None = None
+) -> Provenance:
+    """Check a file of any known format and keep it as a network's own weights.
+
+    ``labels`` has one class on each line. Nothing changes, and nothing in the file is run, unless
+    all of it is well: raises UnknownNetwork, WeightsInvalid.
+    """
+    kind = architecture(name)
+    with TemporaryDirectory(prefix="deconvnet-") as folder:
+        found = read(_unpacked(file, name, Path(folder)), kind)
+    said = {"source": f"imported from {file.name}", **found.metadata}
+    if labels is not None:
+        said["classes"] = _read_labels(labels)
+    found = replace(found, path=file, metadata=said)
+    provenance = assemble(found, kind, "yours").provenance
+    try:
+        sources.weights_dir.mkdir(parents=True, exist_ok=True)
+        write(_own(name, sources), found.tensors, describe(found, provenance))
+    except (OSError, SafetensorError) as error:
+        raise WeightsInvalid(f"{_own(name, sources)} cannot be written: {error}") from error
+    return provenance_of(glance(_own(name, sources)), kind, "yours")
+
+
+def _unpacked(file: Path, name: str, folder: Path) -> Path:
+    """Return the file itself, or what an archive such as pytorchcv's holds."""
+    if file.suffix != ".zip":
+        return file
+    inside = folder / file.stem
+    try:
+        unpack(file, inside, 8 * sum(layer.parameters for layer in outline(name)) + 2**20)
+    except OSError as error:
+        raise WeightsInvalid(f"{file.name} cannot be read: {error.strerror or error}") from error
+    return inside
+
+
+def _read_labels(file: Path) -> list[str]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").strip().splitlines()
+    except (OSError, UnicodeError) as error:
+        raise WeightsInvalid(f"{file.name} cannot be read as text: {error}") from error
+    labels = [line.strip() for line in lines]
+    if not all(labels):
+        raise WeightsInvalid(f"{file.name}: line {labels.index('') + 1} names no class")
+    return labels
+
+
+def look_up(name: str, sources: Sources) -> Provenance | None:
+    """Say where a network's weights come from, without loading them where that can be avoided.
+
+    None where there are none, or none that can be read.
+    """
+    info = find_weights(name, sources)
+    if info.source == "random":
+        return _random(name)
+    if info.path is None or info.source is None:
+        return None
+    try:
+        return _look_up(name, info.source, info.path, info.path.stat().st_mtime_ns)
+    except (OSError, WeightsInvalid):
+        return None
+
+
+@lru_cache(64)
+def _look_up(name: str, source: Source, path: Path, written: int) -> Provenance:
+    kind, offer = architecture(name), PUBLISHED.get(name)
+    if path.suffix == ".safetensors":
+        file = glance(path)
+    elif source == "published" and offer is not None and (sha256 := recorded_sha256(path)):
+        naming: Naming = "pytorchcv" if offer.is_packed else "torchvision"
+        file = _with_labels(WeightsFile(path, sha256, {}, naming, {}), offer)
+    else:
+        file = read(path, kind)
+    return provenance_of(file, kind, source)
 
 
 def load(name: str, sources: Sources, device: str = "cpu") -> Network:
@@ -98,28 +194,38 @@ def load(name: str, sources: Sources, device: str = "cpu") -> Network:
 
 def _assemble(name: str, info: WeightsInfo) -> Network:
     assert info.path is not None and info.source is not None
-    file = read(info.path, architecture(name))
-    if info.source == "published":
-        file = _with_labels(file, name)
+    file, offer = read(info.path, architecture(name)), PUBLISHED.get(name)
+    if info.source == "published" and offer is not None:
+        _expect(file, offer, name)
+        file = _with_labels(file, offer)
     return assemble(file, architecture(name), info.source)
 
 
-def _with_labels(file: WeightsFile, name: str) -> WeightsFile:
-    """Add what torchvision knows of its weights and the file does not say."""
-    known, offer = torchvision_weights(name), published(name)
-    described = {"licence": offer.licence, "source": offer.description} if offer else {}
-    # pytorchcv trained on the same thousand ImageNet classes, in the same order
-    classes = (known or torchvision_weights("alexnet")).meta["categories"]  # type: ignore[union-attr]
-    metadata = {"classes": list(classes), **described, **file.metadata}
-    return WeightsFile(file.path, file.sha256, file.tensors, file.naming, metadata)
+def _expect(file: WeightsFile, offer: Published, name: str) -> None:
+    """Refuse a fetched file that is no longer what was fetched."""
+    known = recorded_sha256(file.path)
+    if known != file.sha256 if known else not is_whole(file.path, offer):
+        raise WeightsInvalid(
+            f"{file.path.name} is not what was published; "
+            f"'deconvnet weights fetch {name}' fetches it again"
+        )
+
+
+def _with_labels(file: WeightsFile, offer: Published) -> WeightsFile:
+    """Add what is known of published weights and the file does not say."""
+    known = {
+        "classes": imagenet_classes(),
+        "licence": offer.licence,
+        "source": offer.description,
+    }
+    return replace(file, metadata=known | dict(file.metadata))
 
 
 def randomized(name: str) -> Network:
     """Build a network with random weights, the same each time: He et al.'s, biases zero."""
-    provenance = Provenance("random", "", trained=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = build(architecture(name), provenance=provenance)
+        network = build(architecture(name), provenance=_random(name))
         for key, tensor in network.tensors().items():
             if tensor.dim() > 1:
                 nn.init.kaiming_normal_(tensor)
@@ -128,11 +234,16 @@ def randomized(name: str) -> Network:
     return network
 
 
+def _random(name: str) -> Provenance:
+    kind = architecture(name)
+    return Provenance("random", "", trained=False, preprocessing=kind.preprocessing, norm=kind.norm)
+
+
 def _places(name: str, sources: Sources) -> Iterator[tuple[Source, Path]]:
     """Yield every file that may hold the weights, best first."""
     yield "yours", sources.weights_dir / f"{name}.safetensors"
     yield "yours", sources.weights_dir / f"{name}.pth"
-    offer = published(name)
+    offer = PUBLISHED.get(name)
     if offer is not None:
         yield "published", sources.cache_dir / offer.filename
     yield "starter", STARTER / f"{name}.safetensors"
@@ -149,50 +260,3 @@ def _about(source: Source, path: Path) -> str:
         case "published":
             return f"Published weights, {path.name}."
     return "Starter weights that ship with the project: small, learned on few photos."
-
-
-@cache
-def torchvision_weights(name: str) -> WeightsEnum | None:
-    """Return torchvision's ImageNet weights of a network, if it publishes any."""
-    if name not in list_models():
-        return None
-    return get_model_weights(name)["IMAGENET1K_V1"]
-
-
-PYTORCHCV = {
-    "zfnet": ("v0.0.395", "zfnet-1727-d010ddca.pth", "d010ddca1eb32a50a8cceb475c792f53e769b631"),
-    "zfnet_b": ("v0.0.400", "zfnetb-1490-f6bec24e.pth", "f6bec24eba037c8e4956704ed5bafaed29966601"),
-}
-PYTORCHCV_BYTES = {"zfnet": 62_357_608 * 4, "zfnet_b": 107_627_624 * 4}
-
-
-@cache
-def published(name: str) -> Published | None:
-    """Return the published weights of a network, if there are any."""
-    if name in PYTORCHCV:
-        release, filename, sha1 = PYTORCHCV[name]
-        url = f"https://github.com/osmr/imgclsmob/releases/download/{release}/{filename}.zip"
-        return Published(
-            url, filename, PYTORCHCV_BYTES[name], f"sha1:{sha1}", "MIT", "pytorchcv, ImageNet-1k"
-        )
-    weights = torchvision_weights(name)
-    if weights is None:
-        return None
-    filename = weights.url.rsplit("/", 1)[-1]
-    digest = filename.removesuffix(".pth").rsplit("-", 1)[-1]
-    nbytes = round(weights.meta["_file_size"] * 2**20)
-    return Published(
-        weights.url, filename, nbytes, digest, "BSD-3-Clause", "torchvision IMAGENET1K_V1"
-    )
-
-
-__all__ = [
-    "Published",
-    "Sources",
-    "WeightsInfo",
-    "WeightsInvalid",
-    "find_weights",
-    "load",
-    "published",
-    "randomized",
-]
