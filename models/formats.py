@@ -15,7 +15,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal, TypeVar
@@ -39,7 +39,7 @@ from .network import (
 )
 from .preprocessing import Preprocessing
 
-T = TypeVar("T")
+D = TypeVar("D", Preprocessing, Normalization)
 Naming = Literal["own", "torchvision", "pytorchcv"]
 
 
@@ -340,7 +340,7 @@ def _norm(file: WeightsFile, architecture: Architecture) -> Normalization | None
     if architecture.norm is None:
         return None
     if "norm" in file.metadata:
-        return _dataclass(file, Normalization, "norm")
+        return _dataclass(file, architecture.norm, "norm")
     if file.naming == "pytorchcv":
         return Normalization(order="norm-pool", alpha=1e-4)
     return architecture.norm
@@ -350,7 +350,7 @@ def _preprocessing(file: WeightsFile, architecture: Architecture) -> Preprocessi
     """Return how photos were shown in training."""
     if "preprocessing" not in file.metadata:
         return architecture.preprocessing
-    found = _dataclass(file, Preprocessing, "preprocessing")
+    found = _dataclass(file, architecture.preprocessing, "preprocessing")
     channels = 1 if found.channel_order == "L" else 3
     fits = len(found.mean) == len(found.std) == channels == architecture.preprocessing.channels
     numbers = (*found.mean, *found.std, found.scale)
@@ -360,16 +360,16 @@ def _preprocessing(file: WeightsFile, architecture: Architecture) -> Preprocessi
     return found
 
 
-def _dataclass(file: WeightsFile, kind: type[T], entry: str) -> T:
-    """Build a frozen dataclass from a metadata entry, each field of the default's type."""
-    given, default = file.metadata[entry], kind()
+def _dataclass(file: WeightsFile, default: D, entry: str) -> D:
+    """Take from a metadata entry what it says, each field of the default's type."""
+    given = file.metadata[entry]
     if not isinstance(given, dict):
         raise WeightsInvalid(f"{file.path.name}: metadata {entry!r} is not an object")
-    values = {}
-    for field in fields(kind):  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for field in fields(default):
         like = getattr(default, field.name)
         values[field.name] = _as(file, entry, field.name, given.get(field.name, like), like)
-    return kind(**values)
+    return replace(default, **values)
 
 
 CHOICES = {"order": ("pool-norm", "norm-pool"), "channel_order": ("RGB", "BGR", "L")}

@@ -142,8 +142,8 @@ def _read_labels(file: Path) -> list[str]:
         lines = file.read_text(encoding="utf-8-sig").strip().splitlines()
     except (OSError, UnicodeError) as error:
         raise WeightsInvalid(f"{file.name} cannot be read as text: {error}") from error
-    labels = [line.strip() for line in lines]
-    if not all(labels):
+    labels = [line.strip() for line in lines] or [""]
+    if "" in labels:
         raise WeightsInvalid(f"{file.name}: line {labels.index('') + 1} names no class")
     return labels
 
