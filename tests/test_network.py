@@ -106,6 +106,7 @@ def test_every_layer_puts_out_what_torchvision_s_own_does(name: str) -> None:
     keys = network.tensors()
     assert [tensor.shape for tensor in keys.values()] == [tensor.shape for tensor in state]
     network.adopt(dict(zip(keys, state, strict=True)))
+    network.requires_grad_(requires_grad=False)
     pixels = noise(network, 64, 71)
     seen = record(network, pixels, keep=[layer.name for layer in network.layers])
     expected = outputs_of(model, pixels)
