@@ -1,6 +1,6 @@
 """What the explorer's page shows: its context, made from a link and what the engine saw."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -18,6 +18,8 @@ TOPS = (9, 16, 25, 64)
 """How many maps a page offers to list."""
 PHOTO_SIDE = 342
 """Longest side in which a page shows the photo where there is no JavaScript, in CSS pixels."""
+BAR = (64, 52)
+"""Largest width and height of a layer's bar, in CSS pixels."""
 SMALL = 80
 """Pictures of fewer pixels than that are shown with their pixels."""
 
@@ -42,19 +44,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Step:
-    """A layer in the strip of the network: `shape` is (channels, height, width)."""
+    """A layer in the strip of the network: `shape` is (channels, height, width).
+
+    ``bar`` is as wide as it has channels and as high as its maps, (width, height), by square roots.
+    """
 
     name: str
     kind: str
     shape: tuple[int, int, int]
+    bar: tuple[float, float]
     link: Link
     chosen: bool
-
-    @property
-    def bar(self) -> tuple[float, float]:
-        """Return the width (channels) and height (resolution) of its bar, by square roots."""
-        channels, height, _ = self.shape
-        return round(3 + 0.7 * channels**0.5, 1), round(2 + 3.2 * height**0.5, 1)
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,13 @@ class Picture:
 class Card:
     """A projection: its numbers and pictures, and its receptive field.
 
-    ``field`` is in pixels of the network's input, ``outline`` in those of the photo. A dead unit
-    has no ``projection``; a map of a single unit has no ``overlay``.
+    ``label`` is the class that a last layer's unit stands for. ``field`` is in pixels of the
+    network's input, ``outline`` in those of the photo. A dead unit has no ``projection``; a map
+    of a single unit has no ``overlay``.
     """
 
     feature: int
+    label: str | None
     unit: tuple[int, int] | None
     activation: float
     field: models.Box
@@ -213,6 +215,7 @@ class Sight:
 
         return Card(
             each.feature,
+            self._label(each.feature),
             each.unit,
             each.activation,
             each.receptive_field,
@@ -224,6 +227,11 @@ class Sight:
             self.link.to(feature=each.feature, unit=each.unit if choice.unit else None),
             close is not None and (close.feature, close.unit) == (each.feature, each.unit),
         )
+
+    def _label(self, feature: int) -> str | None:
+        classes = self.network.classes
+        named = classes and self.layer.name == self.network.last_fc
+        return classes[feature] if classes and named else None
 
 
 async def look(engine: Engine, photo: Photo, link: Link) -> tuple[Seen, list[models.LayerInfo]]:
@@ -239,7 +247,7 @@ def draw(
     offer: Offer,
     photo: Photo,
     link: Link,
-    layers: Iterable[models.LayerInfo],
+    layers: Sequence[models.LayerInfo],
     seen: Seen | None,
     why: str | None = None,
 ) -> Explorer:
@@ -253,7 +261,7 @@ def draw(
         offer.architectures[link.network].title,
         tuple(entries[name] for name, info in known.items() if info.state == "ready"),
         tuple(entries[name] for name, info in known.items() if info.state != "ready"),
-        tuple(_step(link, layer) for layer in layers),
+        tuple(_steps(link, layers)),
         known[link.network],
         seen,
         why,
@@ -274,9 +282,14 @@ def _layer_names(network: str) -> frozenset[str]:
     return frozenset(layer.name for layer in models.outline(network))
 
 
-def _step(link: Link, layer: models.LayerInfo) -> Step:
-    name = layer.name
-    return Step(name, layer.kind, layer.shape, link.into(name), name == link.layer)
+def _steps(link: Link, layers: Sequence[models.LayerInfo]) -> Iterator[Step]:
+    widest = max(layer.shape.channels for layer in layers)
+    highest = max(layer.shape.height for layer in layers)
+    for name, kind, shape, *_ in layers:
+        width = max(2, BAR[0] * (shape.channels / widest) ** 0.5)
+        height = max(2, BAR[1] * (shape.height / highest) ** 0.5)
+        bar = round(width, 1), round(height, 1)
+        yield Step(name, kind, shape, bar, link.into(name), name == link.layer)
 
 
 def offer_options(link: Link, layer: models.LayerInfo) -> Iterator[Options]:

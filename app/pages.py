@@ -50,7 +50,7 @@ def static(name: str) -> str:
 def number(value: float) -> str:
     """Write a number in few digits."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
-    return f"{value:,.{digits}f}" if value else "0"
+    return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
 templates.env.globals["static"] = static
