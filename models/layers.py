@@ -6,7 +6,8 @@ Every kind is a torch module that adds three abilities to its ``forward``:
 * ``undo(signal, memory, rule, below)`` takes a signal one kind down (Zeiler & Fergus 2013, 2.1),
 * its ``kernel_size``, ``stride`` and ``padding`` say which cells below a cell can reach.
 
-All maps are (N, C, H, W); a fully connected layer's are (N, C, 1, 1).
+All maps are (N, C, H, W); a fully connected layer's are (N, C, 1, 1). On the CPU they lie
+channels last in memory (``layout``), where convolution, pooling and unpooling are all fastest.
 
 A signal is never the whole map when less will do: it travels as the *window* that its seed can
 reach. The windows of a batch have one size and lie wholly inside the map, each where its own
@@ -15,7 +16,7 @@ unit needs it (``Span``), so a full frame is just the window that covers everyth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ __all__ = [
     "Signal",
     "Size",
     "Span",
+    "layout",
 ]
 
 
@@ -56,11 +58,25 @@ class Rule:
     """Local response normalisation and sigmoid use their derivative instead of the identity."""
 
 
+LANES = 64
+"""Up to so many output maps one convolution makes at about the price of a few."""
+
 RULES = {
     "deconvnet": Rule(rectify=True, gate=False, derive=False),
     "guided": Rule(rectify=True, gate=True, derive=True),
     "gradient": Rule(rectify=False, gate=True, derive=True),
 }
+
+
+def layout(device: torch.device) -> torch.memory_format:
+    """Return the one memory layout that maps and filters have on a device."""
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
+def _zeros(like: Tensor, *size: int) -> Tensor:
+    """Make a map (N, C, H, W) of zeros in its device's layout."""
+    form = layout(like.device)
+    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=form).zero_()
 
 
 class Size(NamedTuple):
@@ -76,12 +92,14 @@ class Span:
     """One axis of a map: the cells that each signal of a batch can reach, and its window there.
 
     ``starts`` and ``stops`` are the true reach, clipped to the map. The windows share
-    ``length``, the longest reach, and begin at ``origins`` so that none leaves the map.
+    ``length``, the longest reach or ``least``, and begin at ``origins``, so that none leaves the
+    map.
     """
 
     starts: tuple[int, ...]
     stops: tuple[int, ...]
     size: int
+    least: int = 0
 
     @classmethod
     def whole(cls, count: int, size: int) -> Span:
@@ -93,10 +111,14 @@ class Span:
         """Cover one cell for each signal."""
         return cls(tuple(places), tuple(place + 1 for place in places), size)
 
+    def part(self, some: slice) -> Span:
+        """Return the same for some of the signals, in windows as long as before."""
+        return Span(self.starts[some], self.stops[some], self.size, self.length)
+
     @property
     def length(self) -> int:
         """How many cells each window is long."""
-        return max(b - a for a, b in zip(self.starts, self.stops, strict=True))
+        return max(self.least, *(b - a for a, b in zip(self.starts, self.stops, strict=True)))
 
     @property
     def origins(self) -> tuple[int, ...]:
@@ -137,7 +159,9 @@ class Signal:
         features = self.features or (None,) * len(self.images)
         entries = [_entry(feature, maps_per_entry) for feature in features]
         places = zip(self.images, entries, self.rows.origins, self.columns.origins, strict=True)
-        return torch.stack([memory[i, e, y : y + height, x : x + width] for i, e, y, x in places])
+        return torch.cat(
+            [memory[i : i + 1, e, y : y + height, x : x + width] for i, e, y, x in places]
+        )
 
     @property
     def covers(self) -> bool:
@@ -150,9 +174,21 @@ class Signal:
         if self.features is None:
             return self
         n, _, h, w = self.values.shape
-        values = self.values.new_zeros(n, channels, h, w)
+        values = _zeros(self.values, n, channels, h, w)
         values[range(n), self.features] = self.values[:, 0]
         return replace(self, values=values, features=None)
+
+    def parts(self, count: int) -> Iterator[Signal]:
+        """Part the batch into batches of at most ``count`` signals."""
+        for start in range(0, len(self.images), count):
+            some = slice(start, start + count)
+            yield Signal(
+                self.values[some],
+                self.rows.part(some),
+                self.columns.part(some),
+                self.images[some],
+                self.features and self.features[some],
+            )
 
     def holding(self, values: Tensor) -> Signal:
         """Keep the windows, change what is in them."""
@@ -192,8 +228,8 @@ def _cut(values: Tensor, tops: list[int], height: int, lefts: list[int], width: 
     tops, lefts = [t + above for t in tops], [x + left for x in lefts]
     if len({*zip(tops, lefts, strict=True)}) == 1:
         return values[:, :, tops[0] : tops[0] + height, lefts[0] : lefts[0] + width]
-    places = zip(values, tops, lefts, strict=True)
-    return torch.stack([each[:, t : t + height, x : x + width] for each, t, x in places])
+    places = zip(values.split(1), tops, lefts, strict=True)
+    return torch.cat([each[:, :, t : t + height, x : x + width] for each, t, x in places])
 
 
 class Kind(nn.Module):
@@ -264,15 +300,37 @@ class Convolution(nn.Conv2d, Sliding):  # type: ignore[misc]  # torch: tuple[int
 
     def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
         """Filter with the transposed weights."""
-        if signal.features is None:
+        if signal.features is not None:
+            values = self._spread_one(signal.values, signal.features)
+        elif self._has_few_outputs():
+            values = self._spread_in_phases(signal.values)
+        else:
             values = F.conv_transpose2d(
                 signal.values, self.weight, stride=self.stride, groups=self.groups
             )
-        else:
-            values = self._spread(signal.values, signal.features)
         return replace(signal, features=None).arrive(values, self, below)
 
-    def _spread(self, values: Tensor, features: tuple[int, ...]) -> Tensor:
+    def _has_few_outputs(self) -> bool:
+        """Does a stride over few maps leave a transposed convolution's lanes mostly idle?"""
+        stride = self.stride[0]
+        return stride > 1 and self.groups == 1 and self.in_channels * stride**2 <= LANES
+
+    def _spread_in_phases(self, values: Tensor) -> Tensor:
+        """Filter down as one plain convolution that makes all ``stride ** 2`` phases at once."""
+        stride = self.stride[0]
+        reach = -(-self.kernel_size[0] // stride)
+        short = reach * stride - self.kernel_size[0]
+        filters = F.pad(self.weight, (0, short, 0, short))  # (C, c, reach * s, reach * s)
+        filters = filters.unflatten(3, (reach, stride)).unflatten(2, (reach, stride))
+        filters = filters.permute(1, 3, 5, 0, 2, 4).flip(4, 5).flatten(0, 2)
+        phases = F.conv2d(
+            values, filters.to(memory_format=layout(values.device)), padding=reach - 1
+        )
+        spread = F.pixel_shuffle(phases, stride)
+        height, width = spread.shape[2:]
+        return spread[:, :, : height - short, : width - short]
+
+    def _spread_one(self, values: Tensor, features: tuple[int, ...]) -> Tensor:
         """Filter one map of each signal (N, 1, h, w) down to all maps below."""
         filters = self.weight[list(features)]  # (N, C / groups, k, k)
         n, group, *_ = filters.shape
@@ -296,7 +354,7 @@ class Rectify(nn.ReLU, Kind):
     def record(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Run forward; remember the signs, eight maps to a byte."""
         y = F.relu(x)
-        return y, _pack(y > 0)
+        return y, _pack(y)
 
     def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
         """Cut what is negative, stop what was not active, as the rule says."""
@@ -307,14 +365,13 @@ class Rectify(nn.ReLU, Kind):
         return signal.holding(values)
 
 
-def _pack(signs: Tensor) -> Tensor:
-    """Pack booleans (N, C, H, W) along the maps into bytes (N, C / 8, H, W)."""
-    short = -signs.shape[1] % 8
-    bits = F.pad(signs, (0, 0, 0, 0, 0, short)).to(torch.uint8).unflatten(1, (-1, 8))
-    packed: Tensor = bits[:, :, 0].clone()
-    for place in range(1, 8):
-        packed |= bits[:, :, place] << place
-    return packed
+def _pack(x: Tensor) -> Tensor:
+    """Pack the signs of (N, C, H, W), eight maps to a byte, into (N, C / 8, H, W)."""
+    signs = F.pad((x > 0).permute(0, 2, 3, 1), (0, -x.shape[1] % 8))
+    eights = signs.flatten().view(torch.int64)
+    # eight booleans are one integer; times this, their bits meet in its highest byte
+    octets = (eights * 0x0102040810204080 >> 56).to(torch.uint8)
+    return octets.view(*signs.shape[:3], -1).permute(0, 3, 1, 2)
 
 
 def _unpack(packed: Tensor, signal: Signal, channels: int) -> Tensor:
@@ -346,6 +403,14 @@ class Normalize(nn.LocalResponseNorm, Kind):
 
     derives = True
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Divide each activation by a power of the squares around it, as torch does, but faster."""
+        return x * self._scale(x) ** -self.beta
+
+    def _scale(self, x: Tensor) -> Tensor:
+        before, after = self.size // 2, (self.size - 1) // 2
+        return self.k + self.alpha / self.size * _neighbours(x * x, before, after)
+
     def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
         """Pass the signal, or apply the transposed Jacobian."""
         if not rule.derive:
@@ -354,10 +419,10 @@ class Normalize(nn.LocalResponseNorm, Kind):
         signal = signal.dense(below.channels)
         x = signal.window(memory)
         before, after = self.size // 2, (self.size - 1) // 2
-        share = self.alpha / self.size
-        scale = self.k + share * _neighbours(x * x, before, after)
+        scale = self._scale(x)
         inner = signal.values * x * scale ** (-self.beta - 1)
-        inner = 2 * share * self.beta * x * _neighbours(inner, after, before)
+        share = 2 * self.alpha / self.size * self.beta
+        inner = share * x * _neighbours(inner, after, before)
         return signal.holding(signal.values * scale**-self.beta - inner)
 
 
@@ -365,7 +430,10 @@ def _neighbours(x: Tensor, before: int, after: int) -> Tensor:
     """Sum each map with the ``before`` maps before it and the ``after`` maps after it."""
     count = x.shape[1]
     padded = F.pad(x, (0, 0, 0, 0, before, after))
-    return torch.stack([padded[:, i : i + count] for i in range(before + after + 1)]).sum(0)
+    total = padded[:, :count]
+    for place in range(1, before + after + 1):
+        total = total + padded[:, place : place + count]
+    return total
 
 
 class BatchNorm(nn.BatchNorm2d, Kind):
@@ -404,7 +472,7 @@ class Pool(Sliding):
         """
         n, c, h, w = values.shape
         (ky, kx), (sy, sx) = self.kernel_size, self.stride
-        spread = values.new_zeros(n, c, (h - 1) * sy + ky, (w - 1) * sx + kx)
+        spread = _zeros(values, n, c, (h - 1) * sy + ky, (w - 1) * sx + kx)
         for place in range(ky * kx):
             seen = _seen(spread, place, self.kernel_size, self.stride, (h, w))
             seen += share(place)
@@ -431,25 +499,29 @@ class MaxPool(Pool):
     def record(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Run forward; remember each window's switch, its place in row-major order, in a byte.
 
-        Only a value that is larger takes the switch, so ties go to the first place, on every
-        device and in every memory layout.
+        Ties go to the first place: torch's pooling scans so on every device, in every layout.
         """
-        _, h, w = size = self.shape(Size(*x.shape[1:]))
-        x = self._pad(x, size)
-        best = _seen(x, 0, self.kernel_size, self.stride, (h, w))
-        switches = torch.zeros_like(best, dtype=torch.uint8)
-        for place in range(1, self.kernel_size[0] * self.kernel_size[1]):
-            rival = _seen(x, place, self.kernel_size, self.stride, (h, w))
-            switches.masked_fill_(rival > best, place)
-            best = torch.maximum(best, rival)
-        return best, switches
+        y, indices = F.max_pool2d(
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            ceil_mode=self.ceil_mode,
+            return_indices=True,
+        )
+        return y, self._switches(indices.to(torch.int32), x.shape[3])
 
-    def _pad(self, x: Tensor, size: Size) -> Tensor:
-        """Surround the map by minus infinity wherever a window leaves it."""
-        (ky, kx), (sy, sx), (py, px) = self.kernel_size, self.stride, self.padding
-        under = max(0, (size.height - 1) * sy + ky - py - x.shape[2])
-        right = max(0, (size.width - 1) * sx + kx - px - x.shape[3])
-        return F.pad(x, (px, right, py, under), value=-torch.inf) if under or right or py else x
+    def _switches(self, indices: Tensor, width: int) -> Tensor:
+        """Turn places in a map ``width`` wide into places in each window."""
+        (_, kx), (sy, sx), (py, px) = self.kernel_size, self.stride, self.padding
+        rows, columns = (
+            torch.arange(length, dtype=torch.int32, device=indices.device)
+            for length in indices.shape[2:]
+        )
+        row = torch.div(indices, width, rounding_mode="floor")
+        down = row - (rows * sy - py)[:, None]
+        along = indices - row * width - (columns * sx - px)
+        return (down * kx + along).to(torch.uint8)
 
     def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
         """Send each value to its switch."""

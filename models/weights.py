@@ -21,6 +21,7 @@ from .catalogue import architecture, outline
 from .errors import WeightsInvalid, WeightsMissing
 from .fetch import Tell, fetch, is_whole, recorded_sha256, unpack
 from .formats import Naming, WeightsFile, assemble, describe, glance, provenance_of, read, write
+from .layers import layout
 from .network import Network, Provenance, build
 from .published import PUBLISHED, Published, imagenet_classes
 
@@ -189,7 +190,9 @@ def load(name: str, sources: Sources, device: str = "cpu") -> Network:
         raise WeightsMissing(f"{name} has no weights here. {info.how}")
     else:
         network = _assemble(name, info)
-    return network.to(device).requires_grad_(requires_grad=False)
+    where = torch.device(device)
+    network.to(where).to(memory_format=layout(where))
+    return network.requires_grad_(requires_grad=False)
 
 
 def _assemble(name: str, info: WeightsInfo) -> Network:
