@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 
 from .deconvnet import Record, Unit, activations
 from .errors import InvalidChoice
-from .layers import Size
+from .layers import Size, Sliding
 
 
 def strongest(record: Record, layer: str, top: int, image: int = 0) -> list[int]:
@@ -65,10 +66,14 @@ def seeing(
 
 
 def _nearest(record: Record, layer: str, pixel: int, axis: int, count: int) -> int:
-    """Find the row (axis 0) or column (axis 1) whose receptive field is centred nearest."""
+    """Find the row (axis 0) or column (axis 1) whose receptive field is centred nearest.
 
-    def distance(place: int) -> float:
-        box = record.network.receptive_field(layer, (place, place), record.size)
-        return abs((box[axis] + box[axis + 2] - 1) / 2 - pixel)
-
-    return min(range(count), key=distance)
+    Before the field is clipped to the input, that is: the clipped one's centre drifts inwards.
+    """
+    first, jump = 0.0, 1
+    for each, _ in record.network.path(layer, record.size):
+        for step in each.steps:
+            if isinstance(step, Sliding):
+                first += ((step.kernel_size[axis] - 1) / 2 - step.padding[axis]) * jump
+                jump *= step.stride[axis]
+    return min(max(0, math.ceil((pixel - first) / jump - 0.5)), count - 1)
