@@ -1,5 +1,6 @@
-"""The command line: `deconvnet serve`, `visualize`, `networks`, `weights`."""
+"""The command line: `deconvnet serve`, `visualize`, `networks`, `weights`, `train`."""
 
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -27,6 +28,7 @@ cli.add_typer(weights_cli, name="weights")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 DEFAULT_SUFFIX = ".png"
 FAILED = 1
+INTERRUPTED = 130
 
 
 class Method(StrEnum):
@@ -262,7 +264,78 @@ def _print_layers(offer: "Offer", name: str) -> None:
 @weights_cli.command("list")
 def list_weights() -> None:
     """List which weights each network has, or could have."""
-    _print_networks(_offer())
+    offer = _offer()
+    header = ("network", "weights", "source", "size", "classes", "licence", "sha256", "")
+    _print_table(header, (_weights_row(offer, name) for name in offer.architectures))
+
+
+def _weights_row(offer: "Offer", name: str) -> tuple[str, ...]:
+    info, known = offer.weights(name), offer.provenance(name)
+    found: tuple[object, ...] = (None,) * 3
+    if known is not None:
+        found = (known.classes, known.licence, known.sha256[:12])
+    size = _megabytes(info.nbytes) if info.nbytes else None
+    return (name, info.state, *(str(each or "") for each in (info.source, size, *found)), info.how)
+
+
+def _megabytes(nbytes: int) -> str:
+    return f"{nbytes / 1e6:,.1f} MB"
+
+
+@weights_cli.command("fetch")
+def fetch_weights(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Networks; without any, what could be fetched.")
+    ] = None,
+) -> None:
+    """Fetch published weights; an interrupted fetch goes on where it was."""
+    offer = _offer()
+    if not names:
+        offered = ((name, offer.weights(name).offered_nbytes) for name in offer.architectures)
+        rows = [(name, _megabytes(nbytes)) for name, nbytes in offered if nbytes]
+        return _print_table(("network", "size"), rows)
+    for name in names:
+        offer.weights(name)
+    done = [_fetch(offer, name) for name in names]
+    if not all(done):
+        raise typer.Exit(FAILED)
+    return None
+
+
+def _fetch(offer: "Offer", name: str) -> bool:
+    import models
+
+    try:
+        with _interruptible("what has arrived is kept"), _bytes_bar(name) as tell:
+            file = offer.fetch(name, tell)
+    except models.DeconvnetError as error:
+        _complain(f"{name}: {error}")
+        return False
+    provenance = offer.provenance(name)
+    _say(f"{name}: {file}, sha256 {provenance.sha256 if provenance else 'unknown'}")
+    return True
+
+
+@weights_cli.command("import")
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="A .safetensors, .pth or .pth.zip file.")],
+    network: Annotated[str, typer.Option(help="The network that the weights are for.")],
+    classes: Annotated[
+        Path | None, typer.Option(help="A text file with one class on each line.")
+    ] = None,
+) -> None:
+    """Check a weights file of your own, and keep it as the network's weights.
+
+    Reads torchvision's, pytorchcv's and our own keys. Nothing in the file is run, and nothing
+    changes unless all of it is well.
+    """
+    offer = _offer()
+    offer.weights(network)
+    import models
+
+    said = models.import_weights(file, network, offer.sources, classes)
+    labels = f"{said.classes} classes named" if said.classes else "no classes named"
+    _say(f"{network}: {offer.weights(network).path}, {labels}, sha256 {said.sha256}")
 
 
 @weights_cli.command("verify")
@@ -291,6 +364,37 @@ def verify_weights(
         raise typer.Exit(FAILED)
 
 
+@cli.command()
+def train(
+    network: Annotated[str, typer.Option(help="See 'deconvnet networks'.")],
+    data: Annotated[
+        Path, typer.Option(help="A folder for each class, or train/ and val/ that hold them.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoint, weights and metrics.")],
+    epochs: Annotated[int, typer.Option(min=1, help="The paper's 70.")] = 70,
+    batch: Annotated[int, typer.Option(min=1, help="Photos in a batch, on all devices.")] = 128,
+    rate: Annotated[float, typer.Option(min=0.0, help="Learning rate at the start.")] = 0.01,
+    every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read photos.")] = 0,
+    seed: Annotated[int, typer.Option(help="Where chance begins.")] = 0,
+    device: Device = None,
+) -> None:
+    """Train a network on a folder of photos, with the paper's recipe.
+
+    An interrupted run goes on from its checkpoint when the same command is given again. Several
+    GPUs: torchrun --nproc-per-node=N --no-python deconvnet train ...
+    """
+    settings = _settings(device=device)
+    import models
+
+    plan = models.Plan(epochs=epochs, batch=batch, rate=rate, seed=seed, every=every)
+    with _interruptible(f"at most {every} steps are lost"), _steps_bar(network) as tell:
+        weights = models.train(
+            network, data, out, plan, device=settings.device, workers=workers, progress=tell
+        )
+    _say(f"{network}: {weights}; 'deconvnet weights import {weights} --network {network}'")
+
+
 def _settings(**overrides: Any) -> "Settings":
     from app.settings import Settings
 
@@ -309,6 +413,68 @@ def _progress(items: list[Any], title: str) -> Iterator[Any]:
 
     console = Console(stderr=True)
     return iter(track(items, title, console=console, disable=len(items) < 2))
+
+
+@contextlib.contextmanager
+def _interruptible(kept: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        _complain(f"Interrupted; {kept}. The same command goes on from there.")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _bytes_bar(title: str) -> Iterator[Any]:
+    """Show bytes arriving; yields what to tell them to."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def _steps_bar(title: str) -> Iterator[Any]:
+    """Show a training run; yields what to tell its steps to."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=None, loss=float("nan"))
+        yield lambda done, total, loss: progress.update(
+            task, completed=done, total=total, loss=loss
+        )
 
 
 def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

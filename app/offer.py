@@ -1,5 +1,6 @@
 """The networks on offer, and where their weights come from."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import models
@@ -29,6 +30,16 @@ class Offer:
             known = ", ".join(self.architectures)
             raise models.UnknownNetwork(f"there is no network {name[:80]!r}; there are {known}")
         return models.find_weights(name, self.sources)
+
+    def provenance(self, name: str) -> models.Provenance | None:
+        """Say where a network's weights come from, where they are here and can be read."""
+        self.weights(name)
+        return models.look_up(name, self.sources)
+
+    def fetch(self, name: str, tell: Callable[[int, int], None]) -> Path:
+        """Fetch a network's published weights, telling bytes done and in all; see models."""
+        self.weights(name)
+        return models.fetch_weights(name, self.sources, tell)
 
     def default(self) -> str:
         """Name the first ready network; where none is, the first of all."""

@@ -27,7 +27,8 @@ class FileServer:
     kind: str = "application/octet-stream"
     etag: str | None = '"one"'
     seconds: float = 0.0
-    """Time that each 64 KiB takes."""
+    """Time that each piece takes."""
+    piece: int = 65536
     silent: bool = False
     asked: list[str | None] = field(default_factory=list)
     sent: int = 0
@@ -102,9 +103,9 @@ def _handler(told: FileServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def _body(self, start: int, stop: int) -> None:
-            for at in range(start, stop, 65536):
+            for at in range(start, stop, told.piece):
                 time.sleep(told.seconds)
-                piece = told.content[at : min(at + 65536, stop)]
+                piece = told.content[at : min(at + told.piece, stop)]
                 self.wfile.write(piece)
                 told.sent += len(piece)
 

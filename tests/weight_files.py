@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 import torchvision
+from safetensors.torch import load_file
 from torch import Tensor
 
 from models.catalogue import architecture
@@ -89,3 +90,8 @@ def deflated(path: Path) -> Path:
         for entry in source.infolist():
             target.writestr(entry.filename, source.read(entry), zipfile.ZIP_DEFLATED)
     return path
+
+
+def load(path: Path) -> dict[str, Tensor]:
+    """Read a .safetensors file's tensors."""
+    return load_file(path)
