@@ -19,8 +19,11 @@ from app.explorer import Explorer, draw, look
 from app.folders import folder
 from app.links import Link, Press, read_link, read_press
 from app.samples import SAMPLES, Sample, find_sample, read_sample
+from app.settings import Settings
 from app.uploads import Photo
 
+ENVELOPE = 1024
+"""Bytes that a form takes around its photo."""
 FOR_EVER = "public, max-age=31536000, immutable"
 ACCEPT = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,image/avif"
 NOT_KEPT = {"Cache-Control": "no-store", "Vary": "HX-Request-Type"}
@@ -61,6 +64,8 @@ templates.env.filters["number"] = number
 class Start:
     """The page where a photo is chosen; `problem` says why the last request was refused."""
 
+    limit: int
+    """Most bytes that a photo may have."""
     accept: str = ACCEPT
     samples: tuple[Sample, ...] = SAMPLES
     problem: Problem | None = None
@@ -84,7 +89,7 @@ def page(
 def show_problem(request: Request, problem: Problem) -> Response:
     """Show a failure: in the page that asked, or as a page where the next photo can be chosen."""
     if not is_partial(request):
-        return page(request, "start.html", Start(problem=problem), problem.status)
+        return page(request, "start.html", Start(_limit(request), problem=problem), problem.status)
     response = page(request, "_problem.html", Refusal(problem), problem.status)
     swap = {"HX-Retarget": "#problem", "HX-Reswap": "outerMorph", "HX-Push-Url": "false"}
     response.headers.update(swap)
@@ -99,7 +104,12 @@ def is_partial(request: Request) -> bool:
 @router.get("/")
 def start(request: Request) -> Response:
     """Ask for a photo."""
-    return page(request, "start.html", Start())
+    return page(request, "start.html", Start(_limit(request)))
+
+
+def _limit(request: Request) -> int:
+    settings: Settings = request.app.state.settings
+    return settings.max_upload_bytes - ENVELOPE
 
 
 @router.post("/images")

@@ -23,7 +23,13 @@ on("change", (event) => {
   if (event.target.matches("#upload input")) event.target.form.requestSubmit();
 });
 on("submit", (event) => {
-  if (event.target.id === "upload") event.target.classList.add("busy");
+  const form = event.target;
+  if (form.id !== "upload") return;
+  const large = [...form.elements].some((input) => input.files?.[0]?.size > form.dataset.limit);
+  if (!large) return form.classList.add("busy");
+  event.preventDefault();
+  const limit = Number(form.dataset.limit).toLocaleString("en");
+  find("problem").innerHTML = `<p class="problem">The photo is larger than ${limit} bytes: send a smaller one.</p>`;
 });
 on("dragover", (event) => {
   if (!find("upload") || !event.dataTransfer.types.includes("Files")) return;
