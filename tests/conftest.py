@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -61,6 +62,25 @@ def toy() -> Network:
             provenance=Provenance("toy", "0" * 64, trained=False, classes=4),
         )
     return network.requires_grad_(requires_grad=False)
+
+
+@pytest.fixture(scope="session")
+def dead(toy: Network) -> Network:
+    """Return the toy with a map, number 3 of conv2, that never fires."""
+    network = copy.deepcopy(toy)
+    network.tensors()["conv2.bias"][3] = -1000
+    return network
+
+
+@pytest.fixture(scope="session")
+def blue_first(toy: Network) -> Network:
+    """Return the toy as Caffe would have trained it: blue first, 0 to 255 less the mean."""
+    caffe = Preprocessing(
+        size=32, resize=36, channel_order="BGR", scale=1.0, mean=(104, 117, 123), std=(1, 1, 1)
+    )
+    network = build(toy.architecture, preprocessing=caffe)
+    network.adopt(toy.tensors())
+    return network
 
 
 @pytest.fixture(scope="session")
