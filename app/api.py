@@ -272,9 +272,13 @@ def _networks(offer: Offer) -> schemas.NetworksDocument:
 def summarize(offer: Offer, name: str) -> schemas.NetworkSummary:
     """Document a network in short; raises UnknownNetwork."""
     weights = schemas.describe_offer(offer.weights(name))
-    architecture = offer.architectures[name]
+    architecture, known = offer.architectures[name], offer.provenance(name)
     return schemas.NetworkSummary(
-        name=name, title=architecture.title, paper=architecture.paper, weights=weights
+        name=name,
+        title=architecture.title,
+        paper=architecture.paper,
+        weights=weights,
+        provenance=schemas.describe_provenance(known) if known else None,
     )
 
 
@@ -284,12 +288,11 @@ async def show_network(network: str, engine: EngineHere) -> schemas.NetworkDocum
     summary = await asyncio.to_thread(summarize, engine.offer, network)
     if summary.weights.state == "ready":
         loaded = await engine.network(network)
-        layers, provenance = loaded.describe(), schemas.describe_provenance(loaded.provenance)
+        layers = loaded.describe()
     else:
-        layers, provenance = await asyncio.to_thread(models.outline, network), None
+        layers = await asyncio.to_thread(models.outline, network)
     return schemas.NetworkDocument(
         **dict(summary),
-        provenance=provenance,
         layers=tuple(schemas.describe_layer(layer) for layer in layers),
     )
 

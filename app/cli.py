@@ -137,7 +137,10 @@ def visualize(
         limit=settings.max_projections,
     )
     offer = Offer(settings)
-    loaded = offer.load(network or offer.default())
+    name = network or offer.default()
+    if offer.weights(name).state == "available" and not _fetch(offer, name):
+        raise typer.Exit(FAILED)
+    loaded = offer.load(name)
     done = [_try(settings, loaded, choice, job) for job in _progress(jobs, "Projecting")]
     if not all(done):
         raise typer.Exit(FAILED)

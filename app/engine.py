@@ -131,7 +131,7 @@ class Engine:
         return await self._flights.join(("network", key), lambda: self._load(key))
 
     async def _load(self, key: tuple[str, Hashable, int]) -> models.Network:
-        load = partial(self.offer.load, key[0])
+        load = partial(self.offer.use, key[0])
         network = await asyncio.get_running_loop().run_in_executor(self._loader, load)
         self.networks.put(key, network, network.nbytes)
         return network
@@ -248,6 +248,7 @@ class Engine:
 
     def close(self) -> None:
         """Finish what runs, drop what waits, and end the threads."""
+        self.offer.arrivals.close()
         for pool in (self._loader, self._worker, self._encoders):
             pool.shutdown(wait=True, cancel_futures=True)
 

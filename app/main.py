@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 import models
-from app import api, docs, errors, pages, pictures, schemas
+from app import api, docs, errors, pages, pictures, progress, schemas
 from app.engine import Engine
 from app.folders import folder
 from app.metrics import Holdings, Observer, configure_logging
@@ -46,6 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.registry = CollectorRegistry()
     app.state.registry.register(Holdings(app.state.engine))
     app.include_router(api.router, tags=["api"])
+    app.include_router(progress.router)
     app.include_router(docs.router)
     app.include_router(pictures.router)
     app.include_router(pages.router)

@@ -1,9 +1,11 @@
 """The networks on offer, and where their weights come from."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import models
+from app.arrivals import Arrival, Arrivals
 from app.settings import Settings
 
 FAVOURITES = ("zfnet", "alexnet", "vgg16")
@@ -21,6 +23,7 @@ class Offer:
             offline=settings.offline,
             random=settings.random_weights,
         )
+        self.arrivals = Arrivals(self.fetch)
         known = models.architectures()
         self.architectures = {name: known[name] for name in settings.networks or known}
 
@@ -29,7 +32,13 @@ class Offer:
         if name not in self.architectures:
             known = ", ".join(self.architectures)
             raise models.UnknownNetwork(f"there is no network {name[:80]!r}; there are {known}")
-        return models.find_weights(name, self.sources)
+        info = models.find_weights(name, self.sources)
+        if info.offered_nbytes is None:
+            return info
+        if arrival := self.arrivals.under_way(name):
+            return _on_its_way(info, arrival)
+        failure = self.arrivals.failure(name)
+        return replace(info, how=f"{failure} {info.how}") if failure else info
 
     def provenance(self, name: str) -> models.Provenance | None:
         """Say where a network's weights come from, where they are here and can be read."""
@@ -60,3 +69,36 @@ class Offer:
         """Load a network; raises UnknownNetwork, or a WeightsError."""
         self.weights(name)
         return models.load(name, self.sources, self.device)
+
+    def use(self, name: str) -> models.Network:
+        """Load a network, or begin to fetch its weights where this is their first use."""
+        info = self.weights(name)
+        if info.state not in {"available", "downloading"}:
+            return self.load(name)
+        if self.arrivals.failure(name):
+            raise models.WeightsMissing(f"{name} has no weights here. {info.how}")
+        self.begin(name)
+        raise self._arriving(name)
+
+    def begin(self, name: str) -> models.WeightsInfo:
+        """Begin to fetch a network's published weights; raises WeightsMissing where it cannot."""
+        info = self.weights(name)
+        if info.offered_nbytes is None and info.source != "published":
+            raise models.WeightsMissing(f"{name} is not fetched. {info.how}")
+        if info.offered_nbytes is not None:
+            self.arrivals.begin(name, info.offered_nbytes)
+        return self.weights(name)
+
+    def _arriving(self, name: str) -> models.WeightsArriving:
+        arrival = self.arrivals.under_way(name)
+        seconds = arrival.retry_after if arrival else 1
+        return models.WeightsArriving(f"{self.weights(name).how} Ask again soon.", seconds)
+
+
+def _on_its_way(info: models.WeightsInfo, arrival: Arrival) -> models.WeightsInfo:
+    """Say how far a fetch is; starter weights are ready meanwhile."""
+    megabytes = f"{arrival.done / 1e6:.0f} of {arrival.total / 1e6:.0f} MB"
+    how = f"The published weights of {arrival.network} are arriving: {megabytes}."
+    how = how if info.state == "available" else f"{info.how} {how}"
+    state = "downloading" if info.state == "available" else info.state
+    return replace(info, state=state, how=how, arriving=(arrival.done, arrival.total))

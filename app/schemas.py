@@ -1,7 +1,8 @@
 """The documents of the API: what clients read, word for word as the contract has it."""
 
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import asdict
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +20,9 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+D = TypeVar("D", bound=Document)
+
+
 class ProblemDocument(Document):
     """A failure, after RFC 9457; `detail` is a sentence that says the way out."""
 
@@ -26,6 +30,27 @@ class ProblemDocument(Document):
     title: str = Field(examples=["Not Found"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["alexnet has no layer 'conv9'; it has conv1, pool1, ..."])
+
+
+class PreprocessingDocument(Document):
+    """How photos are shown to a network: resized, cropped, scaled, less a mean, over a std."""
+
+    size: int
+    resize: int
+    channel_order: str = Field(description="`RGB`, `BGR`, or `L` for grey.")
+    scale: float = Field(description="What values of 0 to 255 are multiplied by.")
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class NormalizationDocument(Document):
+    """Local response normalisation, its place and constants; `alpha` as torch has it."""
+
+    order: str = Field(description="`pool-norm` or `norm-pool`.")
+    size: int
+    alpha: float
+    beta: float
+    k: float
 
 
 class WeightsDocument(Document):
@@ -37,6 +62,8 @@ class WeightsDocument(Document):
     classes: int | None = Field(description="How many classes the classifier tells apart.")
     licence: str | None
     description: str | None
+    preprocessing: PreprocessingDocument | None
+    norm: NormalizationDocument | None = Field(description="Null for networks without it.")
 
 
 class ImageDocument(Document):
@@ -120,7 +147,11 @@ class OfferDocument(Document):
     state: State
     source: str | None
     bytes: int | None
-    how: str = Field(description="What these weights are, or how to get some.")
+    how: str = Field(description="What these weights are, and how to get some, or others.")
+    offered_bytes: int | None = Field(
+        description="Size of the published weights, where they are not here and may be fetched "
+        "with `POST /networks/{network}/fetch`."
+    )
 
 
 class NetworkSummary(Document):
@@ -130,6 +161,7 @@ class NetworkSummary(Document):
     title: str
     paper: str
     weights: OfferDocument
+    provenance: WeightsDocument | None = Field(description="Null until weights are ready.")
 
 
 class NetworksDocument(Document):
@@ -142,8 +174,17 @@ class NetworksDocument(Document):
 class NetworkDocument(NetworkSummary):
     """A network with its layers in forward order."""
 
-    provenance: WeightsDocument | None = Field(description="Null until weights are ready.")
     layers: tuple[LayerDocument, ...]
+
+
+class ArrivalDocument(Document):
+    """How far the fetch of a network's published weights has come."""
+
+    network: str
+    state: State
+    bytes: int = Field(description="Bytes that have arrived.")
+    total: int = Field(description="Bytes that are expected; 0 where nothing is fetched.")
+    detail: str
 
 
 class HealthDocument(Document):
@@ -161,7 +202,14 @@ def describe_provenance(provenance: models.Provenance) -> WeightsDocument:
         classes=provenance.classes,
         licence=provenance.licence,
         description=provenance.description,
+        preprocessing=_document(PreprocessingDocument, provenance.preprocessing),
+        norm=_document(NormalizationDocument, provenance.norm),
     )
+
+
+def _document(kind: type[D], said: Any) -> D | None:
+    """Document one of the dataclasses of models, field by field."""
+    return None if said is None else kind(**asdict(said))
 
 
 def describe_layer(layer: models.LayerInfo) -> LayerDocument:
@@ -176,8 +224,24 @@ def describe_layer(layer: models.LayerInfo) -> LayerDocument:
     )
 
 
-def describe_offer(info: models.WeightsInfo, state: State | None = None) -> OfferDocument:
+def describe_offer(info: models.WeightsInfo) -> OfferDocument:
     """Document which weights there are or could be."""
     return OfferDocument(
-        state=state or info.state, source=info.source, bytes=info.nbytes, how=info.how
+        state=info.state,
+        source=info.source,
+        bytes=info.nbytes,
+        how=info.how,
+        offered_bytes=info.offered_nbytes,
+    )
+
+
+def describe_arrival(network: str, info: models.WeightsInfo) -> ArrivalDocument:
+    """Document how far a fetch has come."""
+    done, total = info.arriving or (0, 0)
+    return ArrivalDocument(
+        network=network,
+        state="downloading" if info.arriving else info.state,
+        bytes=done,
+        total=total,
+        detail=info.how,
     )

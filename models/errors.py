@@ -43,7 +43,11 @@ class WeightsMissing(WeightsError):
 
 
 class WeightsArriving(WeightsError):
-    """The weights are on their way; asking again soon will succeed."""
+    """The weights are on their way; asking again in ``retry_after`` seconds may succeed."""
+
+    def __init__(self, sentence: str, retry_after: int = 5) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
 
 
 class WeightsInvalid(WeightsError):

@@ -29,7 +29,7 @@ STARTER = Path(__file__).parent / "starter"
 SEED = 0
 
 Source = Literal["yours", "published", "starter", "random"]
-State = Literal["ready", "available", "missing"]
+State = Literal["ready", "downloading", "available", "missing"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class WeightsInfo:
     """A sentence or two: what these weights are, and how to get some, or others."""
     offered_nbytes: int | None = None
     """Size of the published weights, where they are not here and may be fetched."""
+    arriving: tuple[int, int] | None = None
+    """Bytes that have arrived and are expected, while somebody fetches the published weights."""
 
 
 def find_weights(name: str, sources: Sources) -> WeightsInfo:
