@@ -10,6 +10,7 @@ from fastapi import APIRouter, File, Request, Response, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
+from jinja2 import StrictUndefined
 
 import models
 from app.api import EngineHere, UploadsHere, while_here
@@ -56,6 +57,7 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
+templates.env.undefined = StrictUndefined
 templates.env.globals["static"] = static
 templates.env.filters["number"] = number
 
