@@ -38,7 +38,9 @@ class Offer:
         if arrival := self.arrivals.under_way(name):
             return _on_its_way(info, arrival)
         failure = self.arrivals.failure(name)
-        return replace(info, how=f"{failure} {info.how}") if failure else info
+        if failure is None:
+            return info
+        return replace(info, how=f"{failure} {info.how}", failure=failure)
 
     def provenance(self, name: str) -> models.Provenance | None:
         """Say where a network's weights come from, where they are here and can be read."""
@@ -75,7 +77,7 @@ class Offer:
         info = self.weights(name)
         if info.state not in {"available", "downloading"}:
             return self.load(name)
-        if self.arrivals.failure(name):
+        if info.failure:
             raise models.WeightsMissing(f"{name} has no weights here. {info.how}")
         self.begin(name)
         raise self._arriving(name)
@@ -91,8 +93,11 @@ class Offer:
 
     def _arriving(self, name: str) -> models.WeightsArriving:
         arrival = self.arrivals.under_way(name)
+        size = f" ({arrival.total / 1e6:.0f} MB)" if arrival else ""
         seconds = arrival.retry_after if arrival else 1
-        return models.WeightsArriving(f"{self.weights(name).how} Ask again soon.", seconds)
+        return models.WeightsArriving(
+            f"The published weights of {name}{size} are arriving; ask again soon.", seconds
+        )
 
 
 def _on_its_way(info: models.WeightsInfo, arrival: Arrival) -> models.WeightsInfo:

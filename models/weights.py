@@ -56,6 +56,8 @@ class WeightsInfo:
     """Size of the published weights, where they are not here and may be fetched."""
     arriving: tuple[int, int] | None = None
     """Bytes that have arrived and are expected, while somebody fetches the published weights."""
+    failure: str | None = None
+    """Why the last fetch failed, while that is remembered."""
 
 
 def find_weights(name: str, sources: Sources) -> WeightsInfo:
