@@ -6,13 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from fastapi.templating import Jinja2Templates
 from starlette.responses import Response
 
-from app.folders import folder
+from app.templates import templates
 
 router = APIRouter()
-templates = Jinja2Templates(folder("templates"))
 
 
 @dataclass(frozen=True)

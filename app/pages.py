@@ -2,25 +2,21 @@
 
 import asyncio
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Request, Response, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
-from fastapi.templating import Jinja2Templates
-from jinja2 import StrictUndefined
 
 import models
 from app.api import EngineHere, UploadsHere, while_here
 from app.engine import Engine
 from app.errors import Problem, problem_of
 from app.explorer import Explorer, draw, look
-from app.folders import folder
 from app.links import Link, Press, read_link, read_press
 from app.samples import SAMPLES, Sample, find_sample, read_sample
 from app.settings import Settings
+from app.templates import templates
 from app.uploads import Photo
 
 ENVELOPE = 1024
@@ -30,7 +26,6 @@ ACCEPT = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,image/a
 NOT_KEPT = {"Cache-Control": "no-store", "Vary": "HX-Request-Type"}
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-templates = Jinja2Templates(folder("templates"))
 
 
 class Static(StaticFiles):
@@ -42,24 +37,6 @@ class Static(StaticFiles):
         names_content = args[2]["query_string"].startswith(b"v=")
         response.headers["Cache-Control"] = FOR_EVER if names_content else "no-cache"
         return response
-
-
-@cache
-def static(name: str) -> str:
-    """Link a static file by its content, so that it can be cached for ever."""
-    digest = sha256((folder("static") / name).read_bytes()).hexdigest()
-    return f"/static/{name}?v={digest[:12]}"
-
-
-def number(value: float) -> str:
-    """Write a number in few digits."""
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
-    return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else "0"
-
-
-templates.env.undefined = StrictUndefined
-templates.env.globals["static"] = static
-templates.env.filters["number"] = number
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from starlette.testclient import TestClient
 from app.explorer import Card, Explorer, Option, Options, Picture, Seen, Step
 from app.folders import folder
 from app.links import Link, Press, read_link, read_press
-from app.pages import Refusal, Start, number, templates
+from app.pages import Refusal, Start
 from app.samples import SAMPLES, read_sample, thumbnail
+from app.templates import number, templates
 
 HTML = {"accept": "text/html"}
 PARTIAL = HTML | {"hx-request": "true", "hx-request-type": "partial"}
