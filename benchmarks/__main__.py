@@ -1,0 +1,176 @@
+"""All benchmarks in one run: ``make bench``; the results go to docs/performance.{json,md,svg}."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import engine, service
+from .engine import BARS, Case, Scale
+from .stopwatch import peak
+
+DOCS = Path(__file__).parents[1] / "docs"
+BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+
+
+def main() -> None:
+    """Measure everything, print it, and write it down where --write says so."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (5)")
+    parser.add_argument("--only", choices=("engine", "service"), help="one half of it")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.*")
+    chosen = parser.parse_args()
+    results: dict[str, Any] = {"machine": machine()}
+    tables = [f"Measured on {results['machine']}."]
+    if chosen.only != "service":
+        tables += measure_engine(chosen.rounds, results)
+    if chosen.only != "engine":
+        results["service"] = service.measure(chosen.rounds)
+        tables.append(service_table(results["service"]))
+    text = "\n\n".join(tables)
+    print(text)
+    if chosen.write:
+        write(text, results)
+
+
+def machine() -> str:
+    """Describe what this runs on."""
+    threads, version = torch.get_num_threads(), torch.__version__.partition("+")[0]
+    return f"{_processor()}, {threads} threads, torch {version}, Python {platform.python_version()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def measure_engine(rounds: int, results: dict[str, Any]) -> list[str]:
+    """Time the engine against its peers and at scale; return the tables."""
+    fastest = peak()
+    cases = []
+    for case in engine.against_peers(fastest, rounds):
+        cases.append(case)
+        print(f"  {case.network} {case.layer}: {case.click:.0f} x", flush=True)
+    scales = list(engine.at_scale(rounds=3))
+    overheads = engine.forward_overhead(4 * rounds)
+    results |= {
+        "peak_flop_per_second": fastest,
+        "cases": [case.document() for case in cases],
+        "scales": [asdict(scale) for scale in scales],
+        "record_over_forward": overheads,
+    }
+    recording = ", ".join(f"{name} {ratio:.2f}" for name, ratio in overheads.items())
+    return [
+        f"The machine's matrix rate is {fastest / 1e9:.0f} Gflop/s.",
+        case_table(cases),
+        f"Recording forward / bare forward of the same network: {recording}.",
+        scale_table(scales),
+    ]
+
+
+def case_table(cases: Iterable[Case]) -> str:
+    """Write the comparison with the peers as a table."""
+    head = (
+        "layer (window)",
+        "Captum",
+        "port",
+        "full frame",
+        "click",
+        "first answer",
+        "Captum / click (bar)",
+        "Captum / first (bar)",
+        "dense Gflop",
+        "of peak",
+    )
+    return table(head, [_case_row(case) for case in cases])
+
+
+def _case_row(case: Case) -> Sequence[str]:
+    click, first = BARS.get((case.network, case.layer), (None, None))
+    times = [_milliseconds(case, way) for way in ("captum", "port", "full", "click", "first")]
+    return (
+        f"{case.network} {case.layer} ({case.window})",
+        *times,
+        f"{case.click:.0f} ({click or '-'})",
+        f"{case.first:.1f} ({first or '-'})",
+        f"{case.dense_flop / 1e9:.1f}",
+        f"{case.fraction:.2f}",
+    )
+
+
+def _milliseconds(case: Case, way: str) -> str:
+    time = case.times[way]
+    spread = (time.slowest - time.fastest) / 2 / time.median
+    return f"{1000 * time.median:.4g} ms ± {100 * spread:.0f} %"
+
+
+def scale_table(scales: Sequence[Scale]) -> str:
+    """Write ours alone, at other batches and sizes, as a table of milliseconds."""
+    columns = [f"{n} {seed}" for n, seed in ((1, "unit"), (16, "unit"), (144, "unit"), (4, "map"))]
+    rows: dict[str, list[str]] = {}
+    for scale in scales:
+        row = rows.setdefault(f"{scale.network} {scale.layer} at {scale.side}", [])
+        row.append(f"{1000 * scale.seconds:.4g} ms")
+    return table(["layer", *columns], [[name, *row] for name, row in rows.items()])
+
+
+def service_table(lines: dict[str, float]) -> str:
+    """Write what was measured of the server."""
+    return table(("the server", ""), [(name, f"{value:.4g}") for name, value in lines.items()])
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write(text: str, results: dict[str, Any]) -> None:
+    """Put the tables into docs/performance.md, the numbers and the plot beside it."""
+    page = DOCS / "performance.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    (DOCS / "performance.json").write_text(json.dumps(results, indent=1) + "\n")
+    if "cases" in results:
+        plot(results["cases"], DOCS / "pictures" / "performance.svg")
+
+
+def plot(cases: Sequence[dict[str, Any]], file: Path) -> None:
+    """Draw how many times faster than Captum a click and a first answer are."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "deconvnet"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 3.6), layout="constrained")
+    names = [f"{case['network']} {case['layer']}" for case in cases][::-1]
+    places = range(len(names))
+    for shift, way, colour in ((0.2, "click", "#1f6feb"), (-0.2, "first", "#9aa4b2")):
+        ratios = [case["ratios"][way] for case in cases][::-1]
+        label = {"click": "click (record held)", "first": "first answer"}[way]
+        bars = axes.barh([p + shift for p in places], ratios, 0.38, label=label, color=colour)
+        axes.bar_label(bars, [f"{ratio:.0f} x" for ratio in ratios], padding=3, fontsize=7)
+    axes.set_yticks(list(places), names)
+    axes.set_xscale("log")
+    axes.set_xlabel("Captum's time / ours, 16 units")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    file.parent.mkdir(exist_ok=True)
+    figure.savefig(file, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The server from outside: what a request costs beyond its parts, and how it bears a load."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx2 as httpx
+import numpy as np
+from PIL import Image, ImageOps
+from skimage import data
+
+from models import Choice, Sources, load, to_png_sheet, visualize
+
+from .stopwatch import compare
+
+
+def measure(rounds: int) -> dict[str, float]:
+    """Compare a PNG of zfnet's conv5, top 9, over HTTP with its parts alone; then load it."""
+    pictures = _photos()
+    folder = Path("nowhere")
+    network = load("zfnet", Sources(folder, folder, offline=True))
+
+    def alone() -> None:
+        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(next(pictures)))).convert("RGB")
+        to_png_sheet(visualize(network, picture, Choice(layer="conv5")))
+
+    with _server() as port:
+        ask(port, next(pictures))
+        ways = {"parts": alone, "request": lambda: ask(port, next(pictures))}
+        times = compare(ways, 8 * rounds)
+        loaded = _load(port, pictures, 12 * rounds)
+    return {
+        "POST /visualize (png, zfnet conv5, top 9), ms": 1000 * times["request"].median,
+        "decode + forward + project + render alone, ms": 1000 * times["parts"].median,
+        "request / parts": times["request"].median / times["parts"].median,
+        **loaded,
+        "throughput / engine's own rate": loaded["requests a second, 4 at a time"]
+        * times["parts"].median,
+    }
+
+
+def _photos() -> Iterator[bytes]:
+    """Yield JPEGs that differ, so that no answer is known before."""
+    number = 0
+    while True:
+        number += 1
+        yield _jpeg(number)
+
+
+def _jpeg(number: int) -> bytes:
+    pixels = data.astronaut()  # type: ignore[no-untyped-call]
+    pixels[:8, :8] = np.frombuffer(number.to_bytes(4, "big") * 48, np.uint8).reshape(8, 8, 3)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def ask(port: int, jpeg: bytes) -> float:
+    """Post a photo for a PNG sheet and return the seconds; raise HTTPStatusError if refused."""
+    start = time.perf_counter()
+    answer = httpx.post(
+        f"http://127.0.0.1:{port}/visualize",
+        data={"network": "zfnet", "layer": "conv5", "top": "9"},
+        files={"image": ("photo.jpg", jpeg, "image/jpeg")},
+        headers={"Accept": "image/png"},
+        timeout=60,
+    )
+    answer.raise_for_status()
+    return time.perf_counter() - start
+
+
+def _load(port: int, photos: Iterator[bytes], count: int) -> dict[str, float]:
+    """Ask four at a time, always, and meanwhile how fast the event loop answers."""
+    jpegs = [next(photos) for _ in range(count)]
+    with ThreadPoolExecutor(5) as pool:
+        start = time.perf_counter()
+        asked = [pool.submit(ask, port, jpeg) for jpeg in jpegs[4:]]
+        lags = []
+        while not all(each.done() for each in asked):
+            lags.append(_lag(port))
+            time.sleep(0.05)
+        seconds = sorted(each.result() for each in asked)
+        rate = len(asked) / (time.perf_counter() - start)
+    return {
+        "requests a second, 4 at a time": rate,
+        "p50 under that load, ms": 1000 * statistics.median(seconds),
+        "p99 under that load, ms": 1000 * seconds[int(0.99 * (len(seconds) - 1))],
+        "GET /healthz meanwhile, p99, ms": 1000 * sorted(lags)[int(0.99 * (len(lags) - 1))],
+    }
+
+
+def _lag(port: int) -> float:
+    """Time the simplest request there is: mostly the event loop's lag."""
+    start = time.perf_counter()
+    httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60)
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _server() -> Iterator[int]:
+    """Serve from another process, with an empty data folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    with TemporaryDirectory() as folder:
+        environment = os.environ | {"DECONVNET_DATA_DIR": folder, "DECONVNET_OFFLINE": "1"}
+        command = [str(Path(sys.executable).with_name("deconvnet")), "serve", "--port", str(port)]
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        try:
+            _wait(port, process)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with status {process.returncode}")
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/readyz").raise_for_status()
+            return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise RuntimeError("the server did not answer within a minute")
