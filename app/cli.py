@@ -237,11 +237,22 @@ def networks(
 
 def _print_networks(offer: "Offer") -> None:
     rows = [
-        (name, architecture.title, info.state, info.source or "", info.how)
+        (name, architecture.title, info.state, info.source or "", _megabytes(info.offered_nbytes))
         for name, architecture in offer.architectures.items()
         for info in [offer.weights(name)]
     ]
-    _print_table(("network", "title", "weights", "source", ""), rows)
+    _print_table(("network", "title", "weights", "source", "to fetch"), rows)
+    _say_ways(offer)
+
+
+def _say_ways(offer: "Offer") -> None:
+    fetch = (
+        "DECONVNET_OFFLINE=1 forbids fetching"
+        if offer.sources.offline
+        else ("'deconvnet weights fetch NETWORK' brings what is to fetch")
+    )
+    _say(f"\n{fetch}; your own weights go into {offer.sources.weights_dir}")
+    _say("('deconvnet weights import FILE --network NETWORK' checks them and puts them there).")
 
 
 def _print_layers(offer: "Offer", name: str) -> None:
@@ -268,8 +279,9 @@ def _print_layers(offer: "Offer", name: str) -> None:
 def list_weights() -> None:
     """List which weights each network has, or could have."""
     offer = _offer()
-    header = ("network", "weights", "source", "size", "classes", "licence", "sha256", "")
-    _print_table(header, (_weights_row(offer, name) for name in offer.architectures))
+    header = ("network", "weights", "source", "size", "classes", "licence", "sha256", "to fetch")
+    _print_table(header, [_weights_row(offer, name) for name in offer.architectures])
+    _say_ways(offer)
 
 
 def _weights_row(offer: "Offer", name: str) -> tuple[str, ...]:
@@ -277,12 +289,13 @@ def _weights_row(offer: "Offer", name: str) -> tuple[str, ...]:
     found: tuple[object, ...] = (None,) * 3
     if known is not None:
         found = (known.classes, known.licence, known.sha256[:12])
-    size = _megabytes(info.nbytes) if info.nbytes else None
-    return (name, info.state, *(str(each or "") for each in (info.source, size, *found)), info.how)
+    size = _megabytes(info.nbytes) if info.path else None
+    cells = (info.source, size, *found, _megabytes(info.offered_nbytes))
+    return name, info.state, *(str(each or "") for each in cells)
 
 
-def _megabytes(nbytes: int) -> str:
-    return f"{nbytes / 1e6:,.1f} MB"
+def _megabytes(nbytes: int | None) -> str:
+    return f"{nbytes / 1e6:,.1f} MB" if nbytes else ""
 
 
 @weights_cli.command("fetch")

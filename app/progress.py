@@ -43,7 +43,7 @@ async def fetch_network(request: Request, network: Known, engine: EngineHere) ->
     if not wants_page(request):
         return JSONResponse(schemas.describe_arrival(network, info).model_dump(), 202)
     if "hx-request" in request.headers:
-        context = {"network": network, "info": info}
+        context = {"network": network, "info": info, "inside": False}
         return templates.TemplateResponse(request, "_arrival.html", context)
     return RedirectResponse(_page_before(request), 303)
 

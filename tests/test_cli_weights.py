@@ -13,6 +13,7 @@ import torch
 import weight_files
 from file_server import FileServer
 from PIL import Image
+from serving import photo
 from test_formats import Code
 from test_weights import publish
 from weight_files import own, save
@@ -157,6 +158,24 @@ def test_a_fetch_that_ends_midway_is_gone_on_with(
         assert 0 < kept < len(server.content)
         assert run("weights", "fetch", "vgg11")[0] == 0
     assert server.asked == [None, f"bytes={kept}-"]
+
+
+def test_the_first_use_of_a_network_without_starter_weights_fetches_them(
+    run: Run, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dog = tmp_path / "dog.jpg"
+    dog.write_bytes(photo())
+    arguments = ("visualize", dog, "--network", "vgg11", "--top", "2", "-o", tmp_path / "o.json")
+    with server.running():
+        publish(server, "vgg11", tmp_path, monkeypatch)
+        server.status = 404
+        code, _, complaints = run(*arguments)
+        assert code == 1 and "the server answered 404" in complaints
+        server.status = 200
+        assert run(*arguments)[0] == 0
+        assert run(*arguments)[0] == 0
+    assert len(server.asked) == 2
+    assert '"source":"published"' in (tmp_path / "o.json").read_text()
 
 
 # weights import
