@@ -40,10 +40,6 @@ class Overdue(Exception):
     """The request took longer than a request may."""
 
 
-class OutOfMemory(Exception):
-    """The device's memory did not suffice for the request."""
-
-
 class ClientLeft(Exception):
     """The client closed the connection before its answer was ready."""
 

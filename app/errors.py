@@ -40,7 +40,7 @@ STATUS: Mapping[type[Exception], int] = {
     uploads.StorageFull: 503,
     engine.QueueFull: 503,
     engine.Overdue: 503,
-    engine.OutOfMemory: 503,
+    models.OutOfMemory: 503,
     engine.ClientLeft: CLIENT_LEFT,
     NotAcceptable: 406,
     WrongMediaType: 415,
@@ -51,7 +51,7 @@ WORTH_RETRYING = (
     models.WeightsArriving,
     engine.QueueFull,
     engine.Overdue,
-    engine.OutOfMemory,
+    models.OutOfMemory,
 )
 
 

@@ -9,6 +9,7 @@ from .deconvnet import Record, Unit
 from .errors import (
     DeconvnetError,
     InvalidChoice,
+    OutOfMemory,
     UnknownLayer,
     UnknownNetwork,
     UnreadablePicture,
@@ -73,6 +74,7 @@ __all__ = [
     "InvalidChoice",
     "LayerInfo",
     "Network",
+    "OutOfMemory",
     "Plan",
     "Prediction",
     "Preprocessing",

@@ -16,13 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .errors import InvalidChoice
+from .errors import InvalidChoice, OutOfMemory
 from .layers import RULES, Kind, Rule, Signal, Size, Span, layout
 from .network import Network
 from .preprocessing import Box
 
 TILE_BYTES = {"cpu": 2**21, "cuda": 2**28}
 """Signals part into smaller batches when their maps outgrow this: a CPU's cache, a GPU's share."""
+
+EXHAUSTED = "The device's memory did not suffice for {step}: close what else uses it, or ask later."
 
 
 class Unit(NamedTuple):
@@ -88,10 +90,13 @@ class Patch(NamedTuple):
 
 
 @torch.no_grad()
-def record(network: Network, pixels: Tensor, keep: Collection[str] = ()) -> Record:
+def record(
+    network: Network, pixels: Tensor, keep: Collection[str] = (), until: str | None = None
+) -> Record:
     """Run pixels (M, C, H, W) forward; also keep the activations of the layers named in ``keep``.
 
-    Layers that the input's size does not reach (fully connected ones, mostly) are left out.
+    Layers that the input's size does not reach (fully connected ones, mostly) are left out, and
+    those above the layer ``until``, where one is named.
     """
     form = layout(network.device)
     pixels = pixels.to(network.device, network.dtype).contiguous(memory_format=form)
@@ -100,12 +105,17 @@ def record(network: Network, pixels: Tensor, keep: Collection[str] = ()) -> Reco
     for layer, _ in network.sizes(Size(*pixels.shape[1:])):
         remembered = []
         for step in layer.steps:
-            x, memory = step.record(x)
+            try:
+                x, memory = step.record(x)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                raise OutOfMemory(EXHAUSTED.format(step=step)) from error
             remembered.append(memory)
         memories[layer.name] = tuple(remembered)
         maxima[layer.name] = _maxima(x)
         if layer.name in keep:
             kept[layer.name] = x
+        if layer.name == until:
+            break
     return Record(network, pixels, memories, maxima, kept)
 
 
@@ -203,11 +213,18 @@ def _walk(steps: Sequence[Downwards], signal: Signal, rule: Rule) -> Iterator[Si
     """Undo the steps one after another; where the maps outgrow a tile, part by part."""
     for place, (step, memory, below) in enumerate(steps):
         share = _share(step, signal, below)
-        if share < len(signal.images):
-            for part in signal.parts(share):
-                yield from _walk(steps[place:], part, rule)
-            return
-        signal = step.undo(signal, memory, rule, below)
+        if share >= len(signal.images):
+            try:
+                signal = step.undo(signal, memory, rule, below)
+                continue
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                share = len(signal.images) // 2
+                if share == 0:
+                    raise OutOfMemory(EXHAUSTED.format(step=step)) from error
+            torch.cuda.empty_cache()
+        for part in signal.parts(share):
+            yield from _walk(steps[place:], part, rule)
+        return
     yield signal
 
 

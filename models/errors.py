@@ -4,6 +4,7 @@ DeconvnetError
 ├── UnknownNetwork      no network of that name
 ├── UnknownLayer        the network has no such layer (its file may end earlier)
 ├── InvalidChoice       a parameter that cannot be had: a unit outside the map, top 0, ...
+├── OutOfMemory         the device's memory did not suffice, even for one unit at a time
 ├── UnreadablePicture   bytes that are no picture, or one beyond the limits
 └── WeightsError
     ├── WeightsMissing   nothing to load; the sentence says how to get it
@@ -28,6 +29,10 @@ class UnknownLayer(DeconvnetError):
 
 class InvalidChoice(DeconvnetError):
     """A choice of layer, maps or unit that this network and picture cannot satisfy."""
+
+
+class OutOfMemory(DeconvnetError):
+    """The device's memory did not suffice; smaller work, or the same later, may succeed."""
 
 
 class UnreadablePicture(DeconvnetError):
