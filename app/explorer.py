@@ -170,7 +170,7 @@ class Sight:
         link, most = self.link, self.engine.settings.max_projections
         top = min(max(link.top or TOP, 1), self.layer.shape.channels, most)
         if link.at is None:
-            return self._choice(top=top), False
+            return self._choice(top=top, unit=link.unit if link.feature is None else None), False
         frame = models.frame(self.photo.picture.size, self.network.preprocessing, link.fit)
         pixel = frame.to_input(link.at[1] + 0.5, link.at[0] + 0.5)
         if pixel is None:

@@ -9,6 +9,8 @@ from urllib.parse import quote, urlencode
 import models
 from app.api import parse_features, parse_unit
 
+FIELDS = {"row", "column", "y", "x"}
+"""What forms call the parts of ``unit`` and ``at``."""
 NUMBER = re.compile(r"\d{1,9}")
 PRESSED = re.compile(r"(?:at|map-(\d{1,9}))-(\d{1,4})x(\d{1,4})\.([xy])")
 COORDINATE = re.compile(r"-?\d{1,5}(\.\d{1,6})?")
@@ -70,9 +72,9 @@ def read_link(image: str, network: str, layer: str, query: Mapping[str, str]) ->
         query.get("seed") or "unit",
         query.get("fit") or "crop",
         _number(query, "top"),
-        parse_unit(query.get("at") or None),
+        parse_unit(query.get("at") or _two(query, "y", "x")),
         _number(query, "feature"),
-        parse_unit(query.get("unit") or _row_and_column(query)),
+        parse_unit(query.get("unit") or _two(query, "row", "column")),
     )
 
 
@@ -147,9 +149,10 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
-def _row_and_column(query: Mapping[str, str]) -> str | None:
-    row, column = query.get("row", "").strip(), query.get("column", "").strip()
-    return f"{row},{column}" if row and column else None
+def _two(query: Mapping[str, str], first: str, second: str) -> str | None:
+    """Read a pair that a form asked for in two fields."""
+    pair = query.get(first, "").strip(), query.get(second, "").strip()
+    return ",".join(pair) if all(pair) else None
 
 
 def _joined(numbers: tuple[int, ...] | None) -> str | None:

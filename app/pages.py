@@ -13,7 +13,7 @@ from app.api import EngineHere, UploadsHere, while_here
 from app.engine import Engine
 from app.errors import Problem, problem_of
 from app.explorer import Explorer, draw, look
-from app.links import Link, Press, read_link, read_press
+from app.links import FIELDS, Link, Press, read_link, read_press
 from app.samples import SAMPLES, Sample, find_sample, read_sample
 from app.settings import Settings
 from app.templates import templates
@@ -157,7 +157,9 @@ async def explore(
     photo = await uploads.find(id)
     press = read_press(request.query_params)
     if press:
-        return RedirectResponse(str(await follow(engine, photo, link, press)), 303)
+        link = await follow(engine, photo, link, press)
+    if press or FIELDS & request.query_params.keys():
+        return RedirectResponse(str(link), 303)
     return await visit(request, engine, photo, link)
 
 
@@ -180,9 +182,10 @@ async def visit(request: Request, engine: Engine, photo: Photo, link: Link) -> R
     except models.WeightsError as error:
         problem = problem_of(error)
         layers = list(await asyncio.to_thread(models.outline, link.network))
-        context = draw(engine.offer, photo, link, layers, None, problem.detail)
+        why = problem.detail
+        context = await asyncio.to_thread(draw, engine.offer, photo, link, layers, None, why)
         return _show(request, context, problem)
-    return _show(request, draw(engine.offer, photo, link, layers, seen))
+    return _show(request, await asyncio.to_thread(draw, engine.offer, photo, link, layers, seen))
 
 
 def _show(request: Request, context: Explorer, problem: Problem | None = None) -> Response:

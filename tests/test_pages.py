@@ -283,6 +283,14 @@ def test_a_photo_in_a_network_leads_to_its_last_conv_layer(
     assert client.get(f"{image}/lenet5?method=guided").url.path == f"{image}/lenet5/c2"
 
 
+def test_a_unit_alone_is_that_of_every_map_as_in_the_api(client: TestClient, explorer: str) -> None:
+    text = page(client, f"{explorer}?unit=5,6")
+    told = api(client, explorer, unit="5,6")["projections"]
+    named = [int(name) for name in re.findall(r'class="card-name">map (\d+)', text)]
+    assert named == [each["feature"] for each in told]
+    assert "row 5, column 6" in text
+
+
 def test_a_layer_with_few_maps_lists_them_all(client: TestClient, explorer: str) -> None:
     text = page(client, explorer.replace("zfnet/conv5", "lenet5/c1?top=64"))
     assert "The 6 strongest of 6 maps" in text
