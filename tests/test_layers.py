@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from oracles import DEVICES
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -248,16 +249,19 @@ def test_four_windows_that_share_a_switch_add_up() -> None:
     assert down[0, 0, 2, 2] == 1111 and down.sum() == 1111
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-def test_ties_go_to_the_first_place_in_row_major_order(form: torch.memory_format) -> None:
+def test_ties_go_to_the_first_place_in_row_major_order(
+    form: torch.memory_format, device: str
+) -> None:
     x = torch.zeros(1, 8, 5, 5)
     x[0, 0, 1, 2] = x[0, 0, 2, 1] = 7  # (1, 2) comes first
     x[0, 1, 0, 2] = x[0, 1, 2, 0] = 7  # (0, 2) comes first
     x[0, 2] = -1  # all alike
     signal = torch.zeros(1, 8, 2, 2)
     signal[0, :, 0, 0] = 1
-    x = x.contiguous(memory_format=form)
-    down = undo(MaxPool(3, 2), x, signal.contiguous(memory_format=form))
+    x, signal = (each.to(device).contiguous(memory_format=form) for each in (x, signal))
+    down = undo(MaxPool(3, 2), x, signal)
     places = [tuple(torch.nonzero(each)[0].tolist()) for each in down[0]]
     assert places == [(1, 2), (0, 2), (0, 0), *[(0, 0)] * 5]
     assert down.sum() == 8
@@ -350,7 +354,7 @@ KINDS: dict[str, Kind] = {
 @pytest.mark.parametrize("name", KINDS)
 def test_a_window_goes_down_as_the_full_frame_does(name: str, method: str) -> None:
     kind = KINDS[name].double().eval().requires_grad_(requires_grad=False)
-    x = draw(2, 3 if "11/4" in name else 6, 25, 22)
+    x = draw(2, {"conv 11/4, pad 2": 3, "relu": 20}.get(name, 6), 25, 22)
     y, _ = kind.record(x)
     _, channels, h, w = y.shape
     rows, columns = [0, h - 1, h // 2, 1, h - 1], [0, w - 1, 2, w // 2, 0]

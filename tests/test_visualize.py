@@ -118,7 +118,8 @@ def test_a_class_score_is_a_map_of_one_unit(
 ) -> None:
     view = shown(toy, cat, layer="fc4", top=4, unit=unit)
     assert [each.unit for each in view.projections] == [(0, 0)] * 4
-    assert min(each.activation for each in view.projections) < 0
+    values = [each.activation for each in view.projections]
+    assert min(values) < 0 and values == sorted(values, reverse=True)
     assert all(tuple(each.receptive_field) == (0, 0, 32, 32) for each in view.projections)
 
 
