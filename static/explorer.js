@@ -66,11 +66,12 @@ let pressed = {};
 on("click", (event) => {
   const picture = event.target;
   if (picture.type !== "image") return;
-  const share = (offset, length) => (event.detail ? offset / length : 0.5); // no place from keys
-  pressed = {
-    x: share(event.offsetX, picture.clientWidth) * picture.getAttribute("width"),
-    y: share(event.offsetY, picture.clientHeight) * picture.getAttribute("height"),
-  };
+  const [width, height] = ["width", "height"].map((name) => Number(picture.getAttribute(name)));
+  const scale = Math.min(picture.clientWidth / width, picture.clientHeight / height);
+  const place = (offset, shown, size) => (offset - (shown - size * scale) / 2) / scale;
+  pressed = event.detail
+    ? { x: place(event.offsetX, picture.clientWidth, width), y: place(event.offsetY, picture.clientHeight, height) }
+    : { x: width / 2, y: height / 2 }; // a key says no place
 }, true);
 on("htmx:config:request", (event) => {
   const { submitter, body } = event.detail.ctx.request;
