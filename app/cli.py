@@ -1,6 +1,7 @@
 """The command line: `deconvnet serve`, `visualize`, `networks`, `weights`, `train`."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -404,11 +405,14 @@ def train(
     import models
 
     plan = models.Plan(epochs=epochs, batch=batch, rate=rate, seed=seed, every=every)
-    with _interruptible(f"at most {every} steps are lost"), _steps_bar(network) as tell:
+    place, first = models.pick_device(settings.device), os.environ.get("RANK", "0") == "0"
+    kept = f"at most {every} steps are lost"
+    with _interruptible(kept), _steps_bar(network, shown=first) as tell:
         weights = models.train(
-            network, data, out, plan, device=settings.device, workers=workers, progress=tell
+            network, data, out, plan, device=place, workers=workers, progress=tell
         )
-    _say(f"{network}: {weights}; 'deconvnet weights import {weights} --network {network}'")
+    if first:  # of the processes that torchrun started
+        _say(f"{network}: {weights}; 'deconvnet weights import {weights} --network {network}'")
 
 
 def _settings(**overrides: Any) -> "Settings":
@@ -466,7 +470,7 @@ def _bytes_bar(title: str) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _steps_bar(title: str) -> Iterator[Any]:
+def _steps_bar(title: str, *, shown: bool) -> Iterator[Any]:
     """Show a training run; yields what to tell its steps to."""
     from rich.console import Console
     from rich.progress import (
@@ -486,7 +490,7 @@ def _steps_bar(title: str) -> Iterator[Any]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
         task = progress.add_task(title, total=None, loss=float("nan"))
         yield lambda done, total, loss: progress.update(
             task, completed=done, total=total, loss=loss

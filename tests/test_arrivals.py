@@ -1,13 +1,16 @@
 """Published weights arriving while the server answers: states, problems, events, fragments."""
 
 import json
+import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import test_serving
 from file_server import FileServer
 from serving import LOCAL, client_in, photo, sent
 from starlette.testclient import TestClient
@@ -339,3 +342,20 @@ def test_provenance_is_in_the_zip(client: TestClient) -> None:
         weights = json.loads(archive.read("visualization.json"))["weights"]
     assert weights == client.get("/networks/zfnet").json()["provenance"]
     assert weights["norm"]["order"] == "pool-norm" and weights["description"]
+
+
+def test_a_server_that_stops_does_not_wait_for_those_who_watch(
+    tmp_path: Path, server: FileServer, offer: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = f"from models.published import PUBLISHED, Published; PUBLISHED['vgg11'] = {offer}; "
+    monkeypatch.setattr(test_serving, "START", listed + test_serving.START)
+    server.seconds = 1.0
+    with test_serving.serving(tmp_path, OFFLINE="0") as running:
+        request = urllib.request.Request(f"{running.url}/networks/vgg11/fetch", method="POST")
+        assert test_serving.fetch(request)[0] == 202
+        with urllib.request.urlopen(f"{running.url}/networks/vgg11/progress") as stream:
+            assert stream.readline() == b"event: progress\n"
+            running.process.send_signal(signal.SIGTERM)
+            assert b"end" not in stream.read()
+        running.process.wait(10)
+    assert (tmp_path / "cache" / f"{offer.filename}.part").exists()
