@@ -73,12 +73,13 @@ def test_the_first_use_fetches_and_asks_to_come_back(
     client: TestClient, server: FileServer, offer: Published
 ) -> None:
     assert state(client)["state"] == "available"
-    server.seconds = 0.05
+    server.seconds = 1.0
     answer = use(client)
     assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
     assert "are arriving" in answer.json()["detail"]
     assert state(client)["state"] == "downloading" and "MB" in state(client)["how"]
     assert use(client).status_code == 503
+    server.seconds = 0.0
     wait_for(lambda: state(client)["state"] == "ready")
     answer = use(client)
     assert answer.status_code == 200 and answer.json()["weights"]["source"] == "published"
@@ -88,7 +89,7 @@ def test_the_first_use_fetches_and_asks_to_come_back(
 def test_the_other_networks_answer_meanwhile(
     client: TestClient, server: FileServer, offer: Published
 ) -> None:
-    server.seconds = 0.1
+    server.seconds = 5.0
     assert use(client).status_code == 503
     assert use(client, "lenet5").status_code == 200
     assert state(client)["state"] == "downloading"
@@ -166,11 +167,12 @@ def test_starter_weights_never_change_until_somebody_fetches_others(
     assert before["offered_bytes"] == offer.nbytes and "weights fetch zfnet" in before["how"]
     assert use(client, "zfnet").json()["weights"]["source"] == "starter"
     assert not server.asked
-    server.seconds = 0.02
+    server.seconds = 1.0
     answer = client.post("/networks/zfnet/fetch")
     assert answer.status_code == 202 and answer.json()["state"] == "downloading"
     assert state(client, "zfnet")["state"] == "ready"
     assert use(client, "zfnet").json()["weights"]["source"] == "starter"
+    server.seconds = 0.0
     wait_for(lambda: state(client, "zfnet")["source"] == "published")
     weights = use(client, "zfnet").json()["weights"]
     assert (weights["source"], weights["classes"]) == ("published", 1000)
