@@ -64,9 +64,9 @@ class Engine:
         self.views: Held[Hashable, models.Visualization] = Held(settings.answer_bytes)
         self.answers: Held[Hashable, Answer] = Held(settings.answer_bytes)
         self.overlays: Held[Hashable, tuple[Image.Image, ...]] = Held(settings.answer_bytes)
-        self._worker = ThreadPoolExecutor(1, "device")
-        self._loader = ThreadPoolExecutor(1, "loader")
-        self._encoders = ThreadPoolExecutor(2, "encoder")
+        self._worker = ThreadPoolExecutor(1, "device", models.use_all_cores)
+        self._loader = ThreadPoolExecutor(1, "loader", models.use_one_core)
+        self._encoders = ThreadPoolExecutor(2, "encoder", models.use_one_core)
         self._flights = Flights()
         self._places = 0
         self._service_seconds = 0.5

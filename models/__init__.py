@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-import torch
-
 from .catalogue import ARCHITECTURES, outline
 from .deconvnet import Record, Unit
+from .device import pick_device, use_all_cores, use_one_core
 from .errors import (
     DeconvnetError,
     InvalidChoice,
@@ -48,18 +47,6 @@ from .weights import (
 def architectures() -> Mapping[str, Architecture]:
     """Return every network's description by name, in the order of history."""
     return ARCHITECTURES
-
-
-def pick_device(name: str = "auto") -> str:
-    """Resolve ``auto`` to the GPU where there is one; raise InvalidChoice for one that is not."""
-    there = torch.cuda.is_available()
-    if name == "auto":
-        return "cuda" if there else "cpu"
-    if name.startswith("cuda"):
-        index = int(name.partition(":")[2] or 0)
-        if not there or index >= torch.cuda.device_count():
-            raise InvalidChoice(f"there is no GPU {name!r} on this machine; use cpu or auto")
-    return name
 
 
 __all__ = [
@@ -110,5 +97,7 @@ __all__ = [
     "to_zip",
     "train",
     "units_seeing",
+    "use_all_cores",
+    "use_one_core",
     "visualize",
 ]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from serving import settings_in
 
@@ -263,3 +264,12 @@ def test_who_leaves_is_noticed() -> None:
 
     with pytest.raises(ClientLeft):
         run(while_here(Gone(), asyncio.sleep(5)))  # type: ignore[arg-type]
+
+
+def test_the_device_s_thread_computes_on_every_core(engine: Engine) -> None:
+    # a thread that has said nothing runs torch's pooling on one core
+    assert run(engine.on_device(torch.get_num_threads)) == torch.get_num_threads()
+
+
+def test_what_runs_beside_the_device_leaves_it_the_cores(engine: Engine) -> None:
+    assert run(engine.encode(torch.get_num_threads)) == 1
