@@ -24,6 +24,9 @@ from models import Choice, Sources, load, to_png_sheet, visualize
 
 from .stopwatch import compare
 
+AT_ONCE = 4
+"""How many requests are under way at any time of the load."""
+
 
 def measure(rounds: int) -> dict[str, float]:
     """Compare a PNG of zfnet's conv5, top 9, over HTTP with its parts alone; then load it."""
@@ -35,17 +38,17 @@ def measure(rounds: int) -> dict[str, float]:
         picture = ImageOps.exif_transpose(Image.open(io.BytesIO(next(pictures)))).convert("RGB")
         to_png_sheet(visualize(network, picture, Choice(layer="conv5")))
 
-    with _server() as port:
-        ask(port, next(pictures))
-        ways = {"parts": alone, "request": lambda: ask(port, next(pictures))}
+    with _server() as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
+        ask(http, next(pictures))
+        ways = {"parts": alone, "request": lambda: ask(http, next(pictures))}
         times = compare(ways, 8 * rounds)
-        loaded = _load(port, pictures, 12 * rounds)
+        loaded = _load(http, pictures, 12 * rounds)
     return {
         "POST /visualize (png, zfnet conv5, top 9), ms": 1000 * times["request"].median,
         "decode + forward + project + render alone, ms": 1000 * times["parts"].median,
         "request / parts": times["request"].median / times["parts"].median,
         **loaded,
-        "throughput / engine's own rate": loaded["requests a second, 4 at a time"]
+        "throughput / engine's own rate": loaded[f"requests a second, {AT_ONCE} at a time"]
         * times["parts"].median,
     }
 
@@ -66,44 +69,43 @@ def _jpeg(number: int) -> bytes:
     return file.getvalue()
 
 
-def ask(port: int, jpeg: bytes) -> float:
+def ask(http: httpx.Client, jpeg: bytes) -> float:
     """Post a photo for a PNG sheet and return the seconds; raise HTTPStatusError if refused."""
     start = time.perf_counter()
-    answer = httpx.post(
-        f"http://127.0.0.1:{port}/visualize",
+    answer = http.post(
+        "/visualize",
         data={"network": "zfnet", "layer": "conv5", "top": "9"},
         files={"image": ("photo.jpg", jpeg, "image/jpeg")},
         headers={"Accept": "image/png"},
-        timeout=60,
     )
     answer.raise_for_status()
     return time.perf_counter() - start
 
 
-def _load(port: int, photos: Iterator[bytes], count: int) -> dict[str, float]:
+def _load(http: httpx.Client, photos: Iterator[bytes], count: int) -> dict[str, float]:
     """Ask four at a time, always, and meanwhile how fast the event loop answers."""
     jpegs = [next(photos) for _ in range(count)]
-    with ThreadPoolExecutor(5) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         start = time.perf_counter()
-        asked = [pool.submit(ask, port, jpeg) for jpeg in jpegs[4:]]
+        asked = [pool.submit(ask, http, jpeg) for jpeg in jpegs]
         lags = []
         while not all(each.done() for each in asked):
-            lags.append(_lag(port))
+            lags.append(_lag(http))
             time.sleep(0.05)
         seconds = sorted(each.result() for each in asked)
         rate = len(asked) / (time.perf_counter() - start)
     return {
-        "requests a second, 4 at a time": rate,
+        f"requests a second, {AT_ONCE} at a time": rate,
         "p50 under that load, ms": 1000 * statistics.median(seconds),
         "p99 under that load, ms": 1000 * seconds[int(0.99 * (len(seconds) - 1))],
         "GET /healthz meanwhile, p99, ms": 1000 * sorted(lags)[int(0.99 * (len(lags) - 1))],
     }
 
 
-def _lag(port: int) -> float:
+def _lag(http: httpx.Client) -> float:
     """Time the simplest request there is: mostly the event loop's lag."""
     start = time.perf_counter()
-    httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60)
+    http.get("/healthz")
     return time.perf_counter() - start
 
 
