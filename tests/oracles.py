@@ -159,7 +159,7 @@ def _plain(step: nn.Module) -> nn.Module:
     twin = _twin(step)
     if state := step.state_dict():
         twin.load_state_dict(state, assign=True)
-    return twin.eval()
+    return twin.eval().requires_grad_(requires_grad=False)
 
 
 def _twin(step: nn.Module) -> nn.Module:

@@ -25,6 +25,7 @@ from oracles import (
 )
 from torch import Tensor, nn
 
+from models import deconvnet
 from models.deconvnet import Record, Unit, activations, project, project_maps, record
 from models.errors import InvalidChoice, UnknownLayer
 from models.network import Network, Normalization
@@ -76,7 +77,8 @@ def size_of(network: Network, size: str) -> tuple[int, int]:
 def seen(request: pytest.FixtureRequest) -> Record:
     """Return the record of a random picture, for every family at its native and an odd size."""
     network = made(request.param[0])
-    return record(network, noise(network, *size_of(network, request.param[1])))
+    names = [layer.name for layer in network.layers]
+    return record(network, noise(network, *size_of(network, request.param[1])), keep=names)
 
 
 def layers_of(seen: Record) -> Iterator[tuple[str, Any]]:
@@ -262,6 +264,24 @@ def test_many_units_project_as_each_alone(windows: bool) -> None:
     together = canvases(seen, "conv3", units, "gradient", windows=windows)
     alone = [canvases(seen, "conv3", [unit], "gradient", windows=windows)[0] for unit in units]
     assert furthest(together, alone) < EXACT
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_however_a_batch_is_parted_it_projects_the_same(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = made("alexnet2012 grouped, norm then pool")
+    pixels = noise(network, 130, 150, images=2)
+    seen = record(network, pixels)
+    units = [unit for image in (0, 1) for unit in probes(seen, "conv5", image)]
+    found = []
+    for tile in (1, 2**15, 2**40):
+        monkeypatch.setitem(deconvnet.TILE_BYTES, "cpu", tile)
+        maps = project_maps(seen, "conv5", [0, 2, 4], method)
+        found.append(
+            canvases(seen, "conv5", units, method) + [patch.canvas(seen.size) for patch in maps]
+        )
+    assert max(furthest(found[0], each) for each in found[1:]) < EXACT
 
 
 def test_no_units_project_to_no_patches() -> None:

@@ -388,6 +388,15 @@ def averaging(model: nn.Sequential) -> nn.Sequential:
     return model
 
 
+def test_a_network_ends_where_its_maps_have_shrunk_to_nothing() -> None:
+    def reached(height: int, width: int) -> list[str]:
+        return [layer.name for layer, _ in hollow("zfnet").sizes(Size(3, height, width))]
+
+    assert reached(20, 300) == ["conv1", "pool1", "norm1"]
+    assert reached(6, 3) == []
+    assert reached(224, 190)[-1] == "pool5" and reached(224, 224)[-1] == "fc8"
+
+
 # What weights decide
 
 
