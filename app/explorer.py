@@ -122,6 +122,7 @@ class Explorer:
     width: int
     height: int
     title: str
+    paper: str
     networks: tuple[Option, ...]
     absent: tuple[Option, ...]
     steps: tuple[Step, ...]
@@ -252,13 +253,15 @@ def draw(
     why: str | None = None,
 ) -> Explorer:
     """Collect what the page shows around what was seen."""
+    architecture = offer.architectures[link.network]
     known = {name: offer.weights(name) for name in offer.architectures}
     entries = {name: _network(offer, name, link) for name in known}
     return Explorer(
         link,
         photo.picture.width,
         photo.picture.height,
-        offer.architectures[link.network].title,
+        architecture.title,
+        architecture.paper,
         tuple(entries[name] for name, info in known.items() if info.state == "ready"),
         tuple(entries[name] for name, info in known.items() if info.state != "ready"),
         tuple(_steps(link, layers)),

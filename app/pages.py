@@ -181,7 +181,12 @@ async def visit(request: Request, engine: Engine, photo: Photo, link: Link) -> R
             seen, layers = await while_here(request, engine.within(look(engine, photo, link)))
     except models.WeightsError as error:
         problem = problem_of(error)
-        layers = list(await asyncio.to_thread(models.outline, link.network))
+        layers = await layers_of(engine, link.network)
+        if link.layer not in {layer.name for layer in layers}:
+            names = ", ".join(layer.name for layer in layers)
+            raise models.UnknownLayer(
+                f"{link.network} has no layer {link.layer[:40]!r}; it has {names}"
+            ) from None
         why = problem.detail
         context = await asyncio.to_thread(draw, engine.offer, photo, link, layers, None, why)
         return _show(request, context, problem)

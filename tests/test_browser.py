@@ -31,6 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def chromium() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("NO CHROMIUM: no browser test runs; 'sudo apt-get install chromium'")
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
@@ -290,6 +291,20 @@ def test_pressing_the_photo_lists_the_units_that_fire_there(visit: Visit, script
     expect(page.locator(".card a").nth(1)).to_have_attribute("aria-current", "true")
     assert "at=" in page.url
     visitor.check_alone()
+
+
+@WITH_AND_WITHOUT
+def test_a_tall_photo_is_pressed_where_it_is_seen(
+    visit: Visit, scripting: bool, tmp_path: Path
+) -> None:
+    page = visit(scripting=scripting).page
+    page.goto("/")
+    page.locator("input[type=file]").first.set_input_files(write(tmp_path, photo(100, 600)))
+    if not scripting:
+        page.get_by_role("button", name="Look at it").click()
+    page.wait_for_url(EXPLORER)
+    press(page.locator(".stage input"), 0.5, 0.5)
+    page.wait_for_url(re.compile(r"\?at=(29[89]|30[012]),(49|50|51)"))
 
 
 @WITH_AND_WITHOUT

@@ -301,6 +301,28 @@ def test_a_missing_network_says_how_to_get_it(client: TestClient, explorer: str)
     assert "deconvnet weights fetch vgg19" in text
 
 
+def test_a_missing_network_has_only_its_layers(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer.replace("zfnet/conv5", "vgg19/conv9"), 404)
+    assert "vgg19 has no layer" in text and "conv5_4" in text
+
+
+def test_weights_that_cannot_be_used_are_told_from_missing_ones(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "zfnet.safetensors").write_bytes(b"no weights")
+    with client_in(tmp_path) as client:
+        image = client.post("/images", **sent(photo()), follow_redirects=False).headers["location"]
+        text = page(client, f"{image}/zfnet/conv5", 503)
+    assert "The weights of ZFNet cannot be used" in text
+
+
+def test_a_busy_server_offers_to_try_again(tmp_path: Path) -> None:
+    with client_in(tmp_path, queue_limit=1) as client:
+        image = client.post("/images", **sent(photo()), follow_redirects=False).headers["location"]
+        with client.app.state.engine.place():  # type: ignore[attr-defined]
+            text = page(client, f"{image}/zfnet/conv5", 503)
+    assert "busy" in text and '<a href="">Try again</a>' in text
+
+
 def test_a_photo_that_nobody_has_is_said_to_be_gone(client: TestClient) -> None:
     assert "upload it again" in page(client, f"/images/{'0' * 32}/zfnet/conv5", 404)
 
