@@ -28,7 +28,6 @@ from urllib.request import Request, urlopen
 from filelock import FileLock
 
 from .errors import WeightsInvalid, WeightsMissing
-from .published import Published
 
 SECONDS = 5.0
 """Deadline of connecting, and of each silence after that."""
@@ -40,6 +39,31 @@ WORTH_ANOTHER = {408, 429, 500, 502, 503, 504}
 
 Tell: TypeAlias = Callable[[int, int], None]
 """Told how many bytes have arrived, of how many; what it raises stops the fetch."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that somebody has published."""
+
+    url: str
+    """Where the file is, or with ``.zip`` at its end an archive of it."""
+    filename: str
+    nbytes: int
+    """The file's size, give or take a thousandth."""
+    digest: str
+    """The first hex digits of the SHA-256, or with ``sha1:`` before it a whole SHA-1."""
+    licence: str
+    description: str
+
+    @property
+    def is_packed(self) -> bool:
+        """Does the file come inside an archive?"""
+        return self.url.endswith(".zip")
+
+    @property
+    def most_bytes(self) -> int:
+        """Return the size beyond which a file cannot be this one."""
+        return self.nbytes + self.nbytes // 1000 + 4096
 
 
 class _Cut(Exception):

@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torchvision.models import WeightsEnum, get_model_weights, list_models
 
 from .catalogue import ARCHITECTURES
-
-
-@dataclass(frozen=True)
-class Published:
-    """Weights that somebody has published."""
-
-    url: str
-    """Where the file is, or with ``.zip`` at its end an archive of it."""
-    filename: str
-    nbytes: int
-    """The file's size, give or take a thousandth."""
-    digest: str
-    """The first hex digits of the SHA-256, or with ``sha1:`` before it a whole SHA-1."""
-    licence: str
-    description: str
-
-    @property
-    def is_packed(self) -> bool:
-        """Does the file come inside an archive?"""
-        return self.url.endswith(".zip")
-
-    @property
-    def most_bytes(self) -> int:
-        """Return the size beyond which a file cannot be this one."""
-        return self.nbytes + self.nbytes // 1000 + 4096
+from .fetch import Published
 
 
 def torchvision_weights(name: str) -> WeightsEnum | None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 from PIL import Image
@@ -22,8 +22,6 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
 from .catalogue import architecture, hollow
 from .errors import InvalidChoice
@@ -31,6 +29,9 @@ from .formats import replace_file, write
 from .layers import Convolution, Dropout
 from .network import Network, build
 from .preprocessing import Preprocessing, framed, to_pixels
+
+if TYPE_CHECKING:
+    from torchvision.datasets import ImageFolder
 
 log = logging.getLogger(__name__)
 
@@ -272,6 +273,8 @@ def renormalise(network: Network, radius: float) -> None:
 
 def open_folders(data: Path) -> tuple[ImageFolder, ImageFolder | None]:
     """Open the photos to learn, and those to test on if there are any; raise InvalidChoice."""
+    from torchvision.datasets import ImageFolder  # here, since it takes longer than torch itself
+
     parts = [data / "train", data / "val"] if (data / "train").is_dir() else [data]
     try:
         folders = [ImageFolder(part) for part in parts if part.is_dir()]
@@ -291,6 +294,8 @@ class Photos(Dataset[tuple[Tensor, int]]):
     def __init__(
         self, folder: ImageFolder, preprocessing: Preprocessing, plan: Plan | None
     ) -> None:
+        from torchvision.transforms import v2
+
         self.folder, self.preprocessing, self.plan = folder, preprocessing, plan
         self.epoch = 0
         self.vary = v2.Compose(

@@ -19,11 +19,10 @@ from torch import nn
 
 from .catalogue import architecture, outline
 from .errors import WeightsInvalid, WeightsMissing
-from .fetch import Tell, fetch, is_whole, recorded_sha256, unpack
+from .fetch import Published, Tell, fetch, is_whole, recorded_sha256, unpack
 from .formats import Naming, WeightsFile, assemble, describe, glance, provenance_of, read, write
 from .layers import layout
 from .network import Network, Provenance, build
-from .published import PUBLISHED, Published, imagenet_classes
 
 STARTER = Path(__file__).parent / "starter"
 SEED = 0
@@ -68,7 +67,7 @@ def find_weights(name: str, sources: Sources) -> WeightsInfo:
     for source, path in _places(name, sources):
         if path.is_file():
             return _found(name, source, path, sources)
-    offer = PUBLISHED.get(name)
+    offer = published(name)
     if offer is None:
         how = f"No published weights of {name} are known; put your own into {_own(name, sources)}."
         return WeightsInfo("missing", None, None, None, how)
@@ -83,11 +82,18 @@ OFFLINE = "DECONVNET_OFFLINE=1: nothing is fetched."
 
 def _found(name: str, source: Source, path: Path, sources: Sources) -> WeightsInfo:
     info = WeightsInfo("ready", source, path, path.stat().st_size, _about(source, path))
-    offer = PUBLISHED.get(name)
+    offer = published(name)
     if source != "starter" or offer is None or sources.offline:
         return info
     how = f"{info.how} {_command(name, offer)} brings the published ones."
     return replace(info, how=how, offered_nbytes=offer.nbytes)
+
+
+def published(name: str) -> Published | None:
+    """Find the weights that somebody has published for a network."""
+    from .published import PUBLISHED  # torchvision takes longer to import than torch itself
+
+    return PUBLISHED.get(name)
 
 
 def _command(name: str, offer: Published) -> str:
@@ -100,7 +106,7 @@ def fetch_weights(name: str, sources: Sources, tell: Tell = lambda done, total: 
     Raises UnknownNetwork, WeightsMissing where there are none to be had, WeightsInvalid.
     """
     architecture(name)
-    offer = PUBLISHED.get(name)
+    offer = published(name)
     if offer is None or sources.offline:
         raise WeightsMissing(f"{name} is not fetched. {find_weights(name, sources).how}")
     return fetch(offer, sources.cache_dir, tell)
@@ -171,7 +177,7 @@ def look_up(name: str, sources: Sources) -> Provenance | None:
 
 @lru_cache(64)
 def _look_up(name: str, source: Source, path: Path, written: int) -> Provenance:
-    kind, offer = architecture(name), PUBLISHED.get(name)
+    kind, offer = architecture(name), published(name)
     if path.suffix == ".safetensors":
         file = glance(path)
     elif source == "published" and offer is not None and (sha256 := recorded_sha256(path)):
@@ -201,7 +207,7 @@ def load(name: str, sources: Sources, device: str = "cpu") -> Network:
 
 def _assemble(name: str, info: WeightsInfo) -> Network:
     assert info.path is not None and info.source is not None
-    file, offer = read(info.path, architecture(name)), PUBLISHED.get(name)
+    file, offer = read(info.path, architecture(name)), published(name)
     if info.source == "published" and offer is not None:
         _expect(file, offer, name)
         file = _with_labels(file, offer)
@@ -220,6 +226,8 @@ def _expect(file: WeightsFile, offer: Published, name: str) -> None:
 
 def _with_labels(file: WeightsFile, offer: Published) -> WeightsFile:
     """Add what is known of published weights and the file does not say."""
+    from .published import imagenet_classes
+
     known = {
         "classes": imagenet_classes(),
         "licence": offer.licence,
@@ -250,7 +258,7 @@ def _places(name: str, sources: Sources) -> Iterator[tuple[Source, Path]]:
     """Yield every file that may hold the weights, best first."""
     yield "yours", sources.weights_dir / f"{name}.safetensors"
     yield "yours", sources.weights_dir / f"{name}.pth"
-    offer = PUBLISHED.get(name)
+    offer = published(name)
     if offer is not None:
         yield "published", sources.cache_dir / offer.filename
     yield "starter", STARTER / f"{name}.safetensors"
