@@ -328,8 +328,11 @@ def _fetch(offer: "Offer", name: str) -> bool:
     except models.DeconvnetError as error:
         _complain(f"{name}: {error}")
         return False
-    provenance = offer.provenance(name)
-    _say(f"{name}: {file}, sha256 {provenance.sha256 if provenance else 'unknown'}")
+    own = offer.weights(name)
+    if own.path != file:
+        _say(f"{name}: {file}; but {own.path} wins over it")
+    elif provenance := offer.provenance(name):
+        _say(f"{name}: {file}, sha256 {provenance.sha256}")
     return True
 
 

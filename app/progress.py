@@ -8,18 +8,16 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from fastapi.templating import Jinja2Templates
 
 import models
 from app import schemas
 from app.api import EngineHere, problems
 from app.errors import wants_page
-from app.folders import folder
+from app.templates import templates
 
 EVERY_SECONDS = 0.5
 
 router = APIRouter(tags=["api"])
-templates = Jinja2Templates(folder("templates"))
 
 
 async def known(network: str, engine: EngineHere) -> str:
@@ -90,7 +88,7 @@ def _document(network: str, info: models.WeightsInfo, event: str) -> list[Server
 
 def _draw(network: str, info: models.WeightsInfo, event: str) -> list[ServerSentEvent]:
     """Draw the inside of the fragment; htmx puts in what has no name, and closes on `end`."""
-    template = templates.get_template("_arrival.html")
+    template = templates.env.get_template("_arrival.html")
     inside = template.render(network=network, info=info, inside=True).strip()
     shown = ServerSentEvent(raw_data=inside)
     return [shown] if event == "progress" else [shown, ServerSentEvent(raw_data=event, event=event)]

@@ -73,6 +73,16 @@ def test_a_fetch_shows_its_progress_and_ends_with_the_hash(
     assert code == 0 and "vgg11: whole, published" in out
 
 
+def test_a_fetch_says_when_your_own_weights_win_over_it(
+    run: Run, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_file = save(own("vgg11"), tmp_path / "weights" / "vgg11.pth")
+    with server.running():
+        offer = publish(server, "vgg11", tmp_path, monkeypatch)
+        code, out, _ = run("weights", "fetch", "vgg11")
+    assert code == 0 and offer.filename in out and f"{own_file} wins over it" in out
+
+
 def test_a_changed_file_does_not_verify_and_is_fetched_again(
     run: Run, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
