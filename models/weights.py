@@ -132,7 +132,8 @@ def import_weights(
         sources.weights_dir.mkdir(parents=True, exist_ok=True)
         write(_own(name, sources), found.tensors, describe(found, provenance))
     except (OSError, SafetensorError) as error:
-        raise WeightsInvalid(f"{_own(name, sources)} cannot be written: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsInvalid(f"{_own(name, sources)} cannot be written: {reason}") from error
     return provenance_of(glance(_own(name, sources)), kind, "yours")
 
 

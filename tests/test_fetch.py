@@ -355,6 +355,27 @@ def test_processes_that_fetch_at_once_fetch_once(server: FileServer, tmp_path: P
     assert hash_of(tmp_path / "weights.pth") == SHA256
 
 
+def test_one_that_waits_goes_on_where_the_one_that_was_killed_stopped(
+    server: FileServer, tmp_path: Path
+) -> None:
+    part, server.seconds = tmp_path / "weights.pth.part", 0.2
+    first = begin(server, tmp_path)
+    wait_for(part, 1)
+    told: list[int] = []
+    waiting = threading.Thread(
+        target=fetch, args=(offer_of(server), tmp_path, lambda done, total: told.append(done))
+    )
+    waiting.start()
+    wait_for(part, 500_000)
+    first.kill()
+    first.communicate()
+    server.seconds = 0.0
+    waiting.join(60)
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+    assert len(server.asked) == 2 and told == sorted(told)
+    assert int(str(server.asked[1]).removeprefix("bytes=").removesuffix("-")) >= 500_000
+
+
 def test_threads_that_fetch_at_once_fetch_once_and_see_how_far_it_is(
     server: FileServer, tmp_path: Path
 ) -> None:
