@@ -92,6 +92,8 @@ def fetch(
         with _alone(folder / f"{offer.filename}.lock", part, offer, tell):
             if not is_whole(target, offer):
                 _bring(offer, part, target, tell, pause)
+            elif recorded_sha256(target) is None:
+                _record(target, target)
     except OSError as error:
         raise WeightsMissing(_failure(offer, folder, error)) from error
     return target
@@ -119,6 +121,10 @@ def hash_of(file: Path, algorithm: str = "sha256") -> str:
 def _matches(file: Path, offer: Published) -> bool:
     algorithm, _, digest = offer.digest.rpartition(":")
     return hash_of(file, algorithm or "sha256").startswith(digest)
+
+
+def _record(target: Path, content: Path) -> None:
+    _beside(target).write_text(f"{hash_of(content)}  {target.name}\n")
 
 
 def _beside(file: Path) -> Path:
@@ -351,7 +357,7 @@ def _finish(offer: Published, part: _Part, target: Path) -> None:
         )
     with ready.open("rb") as file:
         os.fsync(file.fileno())
-    _beside(target).write_text(f"{hash_of(ready)}  {target.name}\n")
+    _record(target, ready)
     ready.replace(target)
     part.discard()
 

@@ -69,6 +69,14 @@ def test_a_file_that_is_there_is_not_fetched_again(server: FileServer, tmp_path:
     assert len(server.asked) == 1
 
 
+def test_a_file_put_there_by_hand_gets_its_hash_recorded(
+    server: FileServer, tmp_path: Path
+) -> None:
+    (tmp_path / "weights.pth").write_bytes(CONTENT)
+    assert fetched(server, tmp_path) == CONTENT
+    assert recorded_sha256(tmp_path / "weights.pth") == SHA256 and not server.asked
+
+
 def test_a_file_with_a_flipped_byte_is_fetched_again(server: FileServer, tmp_path: Path) -> None:
     fetched(server, tmp_path)
     flipped = bytes([CONTENT[0] ^ 1]) + CONTENT[1:]
