@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 import zlib
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from . import render
 from .layers import Size
@@ -18,17 +21,25 @@ COMPRESSION = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 """How PNGs are packed: projections are noisy, so that runs alone pack best, and fastest."""
 
 
-def encode_png(picture: Image.Image) -> bytes:
-    """Write a picture as PNG, without metadata."""
+def encode_png(picture: Image.Image, said: PngInfo | None = None) -> bytes:
+    """Write a picture as PNG, without metadata but what is ``said``."""
     file = io.BytesIO()
-    picture.save(file, "PNG", **COMPRESSION)
+    picture.save(file, "PNG", pnginfo=said, **COMPRESSION)
     return file.getvalue()
 
 
+def provenance_text(view: Visualization) -> str:
+    """Say as JSON what was asked, and of which weights."""
+    asked = {name: getattr(view, name) for name in ("network", "layer", "method", "seed", "fit")}
+    return json.dumps({**asked, "weights": asdict(view.provenance)})
+
+
 def to_png_sheet(view: Visualization) -> bytes:
-    """Draw all projections beside their patches on one contact sheet."""
+    """Draw all projections beside their patches on one sheet, which says in a text chunk whose."""
     cells = [(each.picture, each.patch, _caption(each)) for each in view.projections]
-    return encode_png(render.sheet(cells))
+    said = PngInfo()
+    said.add_itxt("deconvnet", provenance_text(view))
+    return encode_png(render.sheet(cells), said)
 
 
 def _caption(each: Projection) -> str:
@@ -58,7 +69,10 @@ def to_zip(view: Visualization, document: str) -> bytes:
 
 
 def to_npz(view: Visualization) -> bytes:
-    """Write the numbers as arrays: projections (N, C, H, W) on the whole input, in its units."""
+    """Write the numbers as arrays: projections (N, C, H, W) on the whole input, in its units.
+
+    An npz is a ZIP: its comment says whose weights they are of.
+    """
     width, height = view.input
     size = Size(view.channels, height, width)
     canvases = torch.stack([patch.canvas(size) for patch in view.patches])
@@ -71,4 +85,6 @@ def to_npz(view: Visualization) -> bytes:
         receptive_fields=np.array([each.receptive_field for each in view.projections], np.int64),
         projections=canvases.to("cpu", torch.float32).numpy(),
     )
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.comment = provenance_text(view).encode()
     return file.getvalue()

@@ -372,6 +372,8 @@ def _dataclass(file: WeightsFile, default: D, entry: str) -> D:
     return replace(default, **values)
 
 
+LONGEST = 1000
+"""Characters that are kept of a text in the metadata."""
 CHOICES = {"order": ("pool-norm", "norm-pool"), "channel_order": ("RGB", "BGR", "L")}
 
 
@@ -394,7 +396,7 @@ def _text(file: WeightsFile, entry: str) -> str | None:
     found = file.metadata.get(entry)
     if found is not None and not isinstance(found, str):
         raise WeightsInvalid(f"{file.path.name}: metadata {entry!r} is no text")
-    return found
+    return found and found[:LONGEST]
 
 
 def _classes(file: WeightsFile) -> tuple[str, ...] | None:

@@ -1,10 +1,12 @@
 """Published weights arriving while the server answers: states, problems, events, fragments."""
 
+import io
 import json
 import signal
 import threading
 import time
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import test_serving
 from file_server import FileServer
+from PIL import Image
 from serving import LOCAL, client_in, photo, sent
 from starlette.testclient import TestClient
 from test_weights import publish
@@ -335,10 +338,17 @@ def test_provenance_is_the_same_in_the_list_the_network_and_the_answer(
     }
 
 
-def test_provenance_is_in_the_zip(client: TestClient) -> None:
-    import io
-    import zipfile
+def test_provenance_is_in_the_png_and_the_npz(client: TestClient) -> None:
+    known = client.get("/networks/zfnet").json()["provenance"]
+    with Image.open(io.BytesIO(use(client, "zfnet", Accept="image/png").content)) as picture:
+        said = json.loads(picture.text["deconvnet"])  # type: ignore[attr-defined]
+    assert (said["network"], said["method"], said["weights"]) == ("zfnet", "deconvnet", known)
+    answer = use(client, "zfnet", Accept="application/x-npz")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert json.loads(archive.comment) == said
 
+
+def test_provenance_is_in_the_zip(client: TestClient) -> None:
     answer = use(client, "zfnet", Accept="application/zip")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         weights = json.loads(archive.read("visualization.json"))["weights"]

@@ -333,3 +333,9 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         write(file, {"a": torch.ones(3), "b": None}, {})  # type: ignore[dict-item]
     assert file.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == [file.name]
+
+
+def test_of_an_endless_description_the_beginning_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "lenet5.safetensors"
+    write(file, own("lenet5"), {"source": "x" * 10**6})
+    assert opened(file, "lenet5").provenance.description == "x" * 1000
