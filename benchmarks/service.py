@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import socket
 import statistics
@@ -20,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from skimage import data
 
-from models import Choice, Sources, load, to_png_sheet, visualize
+from models import Choice, Network, Sources, load, record, to_png_sheet, visualize
 
 from .stopwatch import compare
 
@@ -42,15 +43,42 @@ def measure(rounds: int) -> dict[str, float]:
         ask(http, next(pictures))
         ways = {"parts": alone, "request": lambda: ask(http, next(pictures))}
         times = compare(ways, 8 * rounds)
+        fragment = _fragment(http, next(pictures), network, 8 * rounds)
         loaded = _load(http, pictures, 12 * rounds)
     return {
         "POST /visualize (png, zfnet conv5, top 9), ms": 1000 * times["request"].median,
         "decode + forward + project + render alone, ms": 1000 * times["parts"].median,
         "request / parts": times["request"].median / times["parts"].median,
+        "explorer fragment beyond its projection, record held, ms": fragment,
         **loaded,
         "throughput / engine's own rate": loaded[f"requests a second, {AT_ONCE} at a time"]
         * times["parts"].median,
     }
+
+
+def _fragment(http: httpx.Client, jpeg: bytes, network: Network, rounds: int) -> float:
+    """Ask for other layers and units of a photo that is known; return what that adds, in ms."""
+    page = http.post("/images", files={"image": ("photo.jpg", jpeg)}).headers["location"]
+    held = record(network, Image.open(io.BytesIO(jpeg)).convert("RGB"))
+    layers = itertools.cycle(
+        (layer, feature) for feature in range(60) for layer in ("conv5", "conv4", "conv3")
+    )
+    beside = itertools.tee(layers)
+
+    def project() -> None:
+        layer, feature = next(beside[0])
+        visualize(network, picture, Choice(layer=layer, features=(feature,)), held)
+
+    def ask_for_fragment() -> None:
+        layer, feature = next(beside[1])
+        asked = http.get(
+            f"{page}/zfnet/{layer}?feature={feature}", headers={"HX-Request-Type": "partial"}
+        )
+        asked.raise_for_status()
+
+    picture = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    times = compare({"fragment": ask_for_fragment, "projection": project}, rounds)
+    return 1000 * (times["fragment"].median - times["projection"].median)
 
 
 def _photos() -> Iterator[bytes]:
