@@ -212,13 +212,14 @@ Downwards = tuple[Kind, Tensor | None, Size]
 def _walk(steps: Sequence[Downwards], signal: Signal, rule: Rule) -> Iterator[Signal]:
     """Undo the steps one after another; where the maps outgrow a tile, part by part."""
     for place, (step, memory, below) in enumerate(steps):
+        count = len(signal.images)
         share = _share(step, signal, below)
-        if share >= len(signal.images):
+        if count <= share:
             try:
                 signal = step.undo(signal, memory, rule, below)
                 continue
             except (torch.OutOfMemoryError, MemoryError) as error:
-                share = len(signal.images) // 2
+                share = count // 2
                 if share == 0:
                     raise OutOfMemory(EXHAUSTED.format(step=step)) from error
             torch.cuda.empty_cache()
@@ -232,7 +233,9 @@ def _share(step: Kind, signal: Signal, below: Size) -> int:
     """Say how many signals go through a step together; the same for the same question, always."""
     rows, columns = step.grow(signal.rows, signal.columns, below)
     each = below.channels * rows.length * columns.length * signal.values.element_size()
-    return max(1, TILE_BYTES[signal.values.device.type] // each)
+    count, tile = len(signal.images), TILE_BYTES[signal.values.device.type]
+    parts = max(1, round(count * each / tile))  # alike in size, and a little too large is fine
+    return -(-count // parts)
 
 
 def _backwards(record: Record, layer: str, rule: Rule) -> Iterator[Downwards]:

@@ -303,32 +303,43 @@ class Convolution(nn.Conv2d, Sliding):  # type: ignore[misc]  # torch: tuple[int
         if signal.features is not None:
             values = self._spread_one(signal.values, signal.features)
         elif self._has_few_outputs():
-            values = self._spread_in_phases(signal.values)
+            values = self._spread_in_blocks(signal.values)
         else:
             values = F.conv_transpose2d(
                 signal.values, self.weight, stride=self.stride, groups=self.groups
             )
         return replace(signal, features=None).arrive(values, self, below)
 
-    def _has_few_outputs(self) -> bool:
-        """Does a stride over few maps leave a transposed convolution's lanes mostly idle?"""
-        stride = self.stride[0]
-        return stride > 1 and self.groups == 1 and self.in_channels * stride**2 <= LANES
+    @property
+    def _block(self) -> int:
+        """Return the side of the block of pixels that a plain convolution can make at a time."""
+        return max(2, self.stride[0])
 
-    def _spread_in_phases(self, values: Tensor) -> Tensor:
-        """Filter down as one plain convolution that makes all ``stride ** 2`` phases at once."""
-        stride = self.stride[0]
-        reach = -(-self.kernel_size[0] // stride)
-        short = reach * stride - self.kernel_size[0]
-        filters = F.pad(self.weight, (0, short, 0, short))  # (C, c, reach * s, reach * s)
-        filters = filters.unflatten(3, (reach, stride)).unflatten(2, (reach, stride))
-        filters = filters.permute(1, 3, 5, 0, 2, 4).flip(4, 5).flatten(0, 2)
-        phases = F.conv2d(
-            values, filters.to(memory_format=layout(values.device)), padding=reach - 1
+    def _has_few_outputs(self) -> bool:
+        """Would a transposed convolution leave most lanes idle, having so few maps to make?"""
+        return self.groups == 1 and self.in_channels * self._block**2 <= LANES
+
+    def _spread_in_blocks(self, values: Tensor) -> Tensor:
+        """Filter down as one plain convolution whose every step makes a block of pixels."""
+        kernel, stride, block = self.kernel_size[0], self.stride[0], self._block
+        step, before = block // stride, (kernel - 1) // stride
+        # pixel r of a block takes from cell d the tap r - stride * (d - before), or none
+        r = torch.arange(block, device=values.device)[:, None]
+        taps = r - stride * (torch.arange(before + step, device=values.device) - before)
+        taps = torch.where((taps >= 0) & (taps < kernel), taps, kernel)  # (block, reach)
+        filters = F.pad(self.weight, (0, 1, 0, 1))[:, :, taps[:, :, None, None], taps]
+        filters = filters.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
+        height, width = ((n - 1) * stride + kernel for n in values.shape[2:])
+        # what the last block reaches beyond the cells and the margin that conv2d gives them
+        under, right = (
+            max(0, -(-length // block) * step - before - n)
+            for length, n in zip((height, width), values.shape[2:], strict=True)
         )
-        spread = F.pixel_shuffle(phases, stride)
-        height, width = spread.shape[2:]
-        return spread[:, :, : height - short, : width - short]
+        if right or under:
+            values = F.pad(values, (0, right, 0, under))
+        filters = filters.contiguous(memory_format=layout(values.device))
+        blocks = F.conv2d(values, filters, stride=step, padding=before)
+        return F.pixel_shuffle(blocks, block)[:, :, :height, :width]
 
     def _spread_one(self, values: Tensor, features: tuple[int, ...]) -> Tensor:
         """Filter one map of each signal (N, 1, h, w) down to all maps below."""
@@ -509,19 +520,21 @@ class MaxPool(Pool):
             ceil_mode=self.ceil_mode,
             return_indices=True,
         )
-        return y, self._switches(indices.to(torch.int32), x.shape[3])
+        return y, self._switches(indices, *x.shape[2:])
 
-    def _switches(self, indices: Tensor, width: int) -> Tensor:
-        """Turn places in a map ``width`` wide into places in each window."""
+    def _switches(self, indices: Tensor, height: int, width: int) -> Tensor:
+        """Turn places in a map, row-major, into places in each window."""
         (_, kx), (sy, sx), (py, px) = self.kernel_size, self.stride, self.padding
+        # floats divide many times faster than integers, and hold these exactly
+        kind = torch.float32 if height * width < 2**24 else torch.float64
         rows, columns = (
-            torch.arange(length, dtype=torch.int32, device=indices.device)
-            for length in indices.shape[2:]
+            torch.arange(length, dtype=kind, device=indices.device) for length in indices.shape[2:]
         )
-        row = torch.div(indices, width, rounding_mode="floor")
-        down = row - (rows * sy - py)[:, None]
-        along = indices - row * width - (columns * sx - px)
-        return (down * kx + along).to(torch.uint8)
+        corner = ((rows * sy - py) * kx)[:, None] + (columns * sx - px)
+        places = indices.to(kind)
+        row = (places / width).floor_()
+        # (row - top) * kx + (column - left), where column = place - row * width
+        return places.add_(row, alpha=kx - width).sub_(corner).to(torch.uint8)
 
     def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
         """Send each value to its switch."""
