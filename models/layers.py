@@ -3,7 +3,8 @@
 Every kind is a torch module that adds three abilities to its ``forward``:
 
 * ``record(x)`` runs forward and returns the output with what undoing will need,
-* ``undo(signal, memory, rule, below)`` takes a signal one kind down (Zeiler & Fergus 2013, 2.1),
+* ``undo(signal, memory, rule, below)`` takes a signal one kind down (Zeiler & Fergus 2013, 2.1);
+  it may overwrite the signal's values,
 * its ``kernel_size``, ``stride`` and ``padding`` say which cells below a cell can reach.
 
 All maps are (N, C, H, W); a fully connected layer's are (N, C, 1, 1). On the CPU they lie
@@ -369,7 +370,7 @@ class Rectify(nn.ReLU, Kind):
 
     def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
         """Cut what is negative, stop what was not active, as the rule says."""
-        values = F.relu(signal.values) if rule.rectify else signal.values
+        values = signal.values.relu_() if rule.rectify else signal.values
         if rule.gate:
             assert memory is not None
             values = values * _unpack(memory, signal, below.channels)
@@ -475,8 +476,8 @@ class Pool(Sliding):
         """Show the window."""
         return f"{self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
-    def _spread(self, values: Tensor, share: Callable[[int], Tensor]) -> Tensor:
-        """Add ``share(place)``, (N, C, h, w), at that place of every window.
+    def _spread(self, values: Tensor, share: Callable[[int], Tensor | float]) -> Tensor:
+        """Add the values (N, C, h, w) times ``share(place)`` at that place of every window.
 
         Places count in row-major order; one after the other, so that windows that overlap add
         up in the same order on every device, which ``scatter_add_`` does not promise.
@@ -486,7 +487,10 @@ class Pool(Sliding):
         spread = _zeros(values, n, c, (h - 1) * sy + ky, (w - 1) * sx + kx)
         for place in range(ky * kx):
             seen = _seen(spread, place, self.kernel_size, self.stride, (h, w))
-            seen += share(place)
+            if self.kernel_size == self.stride:
+                torch.mul(values, share(place), out=seen)
+            else:
+                seen += values * share(place)
         return spread
 
 
@@ -540,7 +544,7 @@ class MaxPool(Pool):
         """Send each value to its switch."""
         assert memory is not None
         switches = signal.window(memory)
-        spread = self._spread(signal.values, lambda place: signal.values * (switches == place))
+        spread = self._spread(signal.values, lambda place: switches == place)
         return signal.arrive(spread, self, below)
 
 
@@ -553,8 +557,8 @@ class AveragePool(Pool):
 
     def undo(self, signal: Signal, memory: Tensor | None, rule: Rule, below: Size) -> Signal:
         """Spread each value evenly."""
-        even = signal.values / (self.kernel_size[0] * self.kernel_size[1])
-        return signal.arrive(self._spread(even, lambda place: even), self, below)
+        share = 1 / (self.kernel_size[0] * self.kernel_size[1])
+        return signal.arrive(self._spread(signal.values, lambda place: share), self, below)
 
 
 class AdaptiveAveragePool(Kind):
