@@ -333,6 +333,17 @@ def learn_classes(
     repeat(learn, steps, checkpoint, {"head": head, "optimizer": optimizer})
 
 
+@torch.no_grad()
+def center_scores(network: Network) -> None:
+    """Take the mean over the classes out of fc8, so that a score compares with the average class.
+
+    Softmax never sees that mean, so learning lets it drift; left in, every class would score below
+    zero, and a projection of the likeliest would show what speaks against it.
+    """
+    for parameter in network.layer("fc8").parameters():
+        parameter -= parameter.mean(0, keepdim=True)
+
+
 def view_photos(network: Network, photos: Sequence[Tensor], count: int, file: Path) -> list[Tensor]:
     """Return pool5 (N, 256, 6, 6) float16 of several random views of each photo, kept in a file."""
     views: list[Tensor] = torch.load(file, weights_only=True) if file.exists() else []
@@ -540,6 +551,7 @@ def train_on_photos(options: argparse.Namespace, work: Path) -> Network:
     views = view_photos(student, pictures, 4, work / "views.pt")
     learn_classes(student, views, truth, options.head_steps, work / "classes.pt")
     tune(lesson, pictures, truth, options.tuning_steps, work / "tuning.pt")
+    center_scores(student)
     return student
 
 

@@ -216,6 +216,22 @@ def test_shipped_weights_load_and_look_like_learned_filters(file: Path) -> None:
     assert distillation.count_weak(filters) <= len(filters) / 3
     if file.stem in SIGHTS:
         assert distillation.correlate_neighbours(filters) >= 0.55
+        weight, bias = network.layer("fc8").parameters()
+        assert weight.mean(0).abs().max() < 1e-5 and abs(bias.mean()) < 1e-5
+
+
+def test_centred_scores_give_the_same_probabilities_and_a_positive_best_class() -> None:
+    student = make_student("alexnet", CLASSES).double()
+    head = student.layer("fc8")
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.normal_().sub_(5)
+    pool5 = torch.rand(2, 256, 6, 6, dtype=torch.float64)
+    drifted = head(pool5).flatten(1)
+    distillation.center_scores(student)
+    scores = head(pool5).flatten(1)
+    assert drifted.max() < 0 < scores.amax(1).min()
+    torch.testing.assert_close(scores.softmax(1), drifted.softmax(1), rtol=1e-9, atol=0)
 
 
 def test_the_starter_weights_stay_small() -> None:
