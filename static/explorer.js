@@ -80,6 +80,12 @@ on("htmx:config:request", (event) => {
   for (const axis of ["x", "y"]) body.set(`${submitter.name}.${axis}`, pressed[axis].toFixed(3));
 });
 
+// A page that waited for weights shows what they see once they are here.
+
+on("end", (event) => {
+  if (event.target.closest(".absent")) event.target.querySelector("[role=status] a")?.click();
+});
+
 // Copies.
 
 on("click", async (event) => {

@@ -88,9 +88,7 @@ def test_the_first_use_of_a_network_shows_its_weights_arriving(
         first = float(bar.get_attribute("value") or 0)
         grown = "first => document.querySelector('#arrival progress')?.value > first"
         page.wait_for_function(grown, arg=first)
-        expect(arrival).to_contain_text("The weights of vgg11 are here.")
         visitor.check_same_document()
-        arrival.get_by_role("link", name="Show what they see").click()
     else:
         while bar.count():
             page.wait_for_timeout(250)
@@ -109,8 +107,12 @@ def test_a_fetch_that_failed_says_why_and_can_be_begun_again(
         page.wait_for_timeout(500)
         page.reload()
     expect(page.locator(".absent")).to_contain_text("the server answered 404")
+    expect(page.get_by_role("heading", name="VGG-11 (A) has no weights here yet")).to_be_visible()
     publisher.status = 200
-    fetch(page, scripting)
+    page.get_by_role("button", name="Fetch the published weights").click()
+    if not scripting:
+        page.wait_for_timeout(1000)
+        page.reload()
     see(page, "published")
 
 
@@ -121,15 +123,11 @@ def test_published_weights_are_offered_beside_starter_weights(
     page = visitor.open_sample()
     see(page, "starter")
     assert not publisher.asked
-    fetch(page, scripting)
-    see(page, "published")
-
-
-def fetch(page: Page, scripting: bool) -> None:
-    """Press the button, wait, and look again."""
     page.get_by_role("button", name="Fetch the published weights").click()
     if scripting:
+        see(page, "starter")
         page.get_by_role("link", name="Show what they see").click()
     else:
         page.wait_for_timeout(1000)
         page.reload()
+    see(page, "published")
