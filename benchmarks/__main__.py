@@ -165,6 +165,8 @@ def plot(cases: Sequence[dict[str, Any]], file: Path) -> None:
         axes.bar_label(bars, [f"{ratio:.0f} x" for ratio in ratios], padding=3, fontsize=7)
     axes.set_yticks(list(places), names)
     axes.set_xscale("log")
+    axes.set_xlim(left=1)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("Captum's time / ours, 16 units")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")

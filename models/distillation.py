@@ -341,7 +341,7 @@ def center_scores(network: Network) -> None:
     zero, and a projection of the likeliest would show what speaks against it.
     """
     for parameter in network.layer("fc8").parameters():
-        parameter -= parameter.mean(0, keepdim=True)
+        parameter.sub_(parameter.mean(0, keepdim=True))
 
 
 def view_photos(network: Network, photos: Sequence[Tensor], count: int, file: Path) -> list[Tensor]:
