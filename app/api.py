@@ -6,7 +6,7 @@ import time
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar, cast
 
-from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Path, Request, Response, UploadFile
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 import models
@@ -154,13 +154,13 @@ class Sent:
         return await uploads.find(self.image_id or "")
 
 
+NameHere = Annotated[str, Path(description="A name from `GET /networks`.")]
 ChoiceHere = Annotated[models.Choice, Depends(read_choice)]
 SentHere = Annotated[Sent, Depends(read_photo)]
 
 
 @router.post(
     "/visualize",
-    summary="Project what the strongest feature maps of a layer saw in a photo",
     response_model=schemas.VisualizationDocument,
     response_description="The projections, in the kind that Accept prefers.",
     responses={
@@ -190,7 +190,10 @@ async def visualize(
         str | None, Form(description="A name from `GET /networks`; the first ready one.")
     ] = None,
 ) -> Response:
-    """Answer as JSON, one contact sheet (PNG), a ZIP of pictures, or numpy arrays (NPZ)."""
+    """Project what the strongest feature maps of a layer saw in a photo.
+
+    The answer is JSON, one contact sheet (PNG), a ZIP of pictures, or numpy arrays (NPZ).
+    """
     kind = answers.negotiate(request.headers.get("accept", ""))
     with engine.place():
         work = engine.within(make_answer(engine, uploads, sent, choice, network, kind, request))
@@ -251,14 +254,23 @@ async def _left(request: Request) -> None:
         pass
 
 
-@router.delete("/images/{id}", status_code=204, responses=problems(404, 422))
-async def forget_image(id: str, engine: EngineHere, uploads: UploadsHere) -> None:
+@router.delete(
+    "/images/{id}",
+    status_code=204,
+    response_description="It is forgotten.",
+    responses=problems(404, 422),
+)
+async def forget_image(
+    id: Annotated[str, Path(description="`image.id` of an earlier answer.")],
+    engine: EngineHere,
+    uploads: UploadsHere,
+) -> None:
     """Forget a photo and all that was computed from it."""
     await asyncio.to_thread(uploads.forget, id)
     engine.forget(id)
 
 
-@router.get("/networks", responses=problems(406))
+@router.get("/networks", response_description="The networks.", responses=problems(406))
 async def list_networks(engine: EngineHere) -> schemas.NetworksDocument:
     """List the networks on offer, in the order of history."""
     return await asyncio.to_thread(_networks, engine.offer)
@@ -282,8 +294,12 @@ def summarize(offer: Offer, name: str) -> schemas.NetworkSummary:
     )
 
 
-@router.get("/networks/{network}", responses=problems(404, 422, 503))
-async def show_network(network: str, engine: EngineHere) -> schemas.NetworkDocument:
+@router.get(
+    "/networks/{network}",
+    response_description="The network.",
+    responses=problems(404, 422, 503),
+)
+async def show_network(network: NameHere, engine: EngineHere) -> schemas.NetworkDocument:
     """Show a network's layers in order, and its weights with their provenance."""
     summary = await asyncio.to_thread(summarize, engine.offer, network)
     if summary.weights.state == "ready":
@@ -297,13 +313,18 @@ async def show_network(network: str, engine: EngineHere) -> schemas.NetworkDocum
     )
 
 
-@router.get("/healthz", responses=problems())
+@router.get("/healthz", response_description="It is.", responses=problems())
 async def healthz() -> schemas.HealthDocument:
     """Say that the server is alive."""
     return schemas.HealthDocument(status="ok")
 
 
-@router.get("/readyz", response_model=schemas.HealthDocument, responses=problems(503))
+@router.get(
+    "/readyz",
+    response_model=schemas.HealthDocument,
+    response_description="It does.",
+    responses=problems(503),
+)
 async def readyz(request: Request, engine: EngineHere) -> Any:
     """Say that the server takes requests; it no longer does when it is about to stop."""
     if engine.stopping:
@@ -314,6 +335,7 @@ async def readyz(request: Request, engine: EngineHere) -> Any:
 @router.get(
     "/metrics",
     response_class=Response,
+    response_description="Prometheus's text format.",
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems()},
 )
 async def metrics(request: Request) -> Response:

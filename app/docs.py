@@ -29,7 +29,6 @@ class Operation:
 
     method: str
     path: str
-    summary: str
     description: str
     fields: tuple[Field, ...]
     answers: tuple[tuple[str, str, str], ...]
@@ -55,7 +54,6 @@ def operations(schema: Mapping[str, Any]) -> Iterator[Operation]:
             yield Operation(
                 method.upper(),
                 path,
-                operation.get("summary", ""),
                 operation.get("description", ""),
                 tuple(_fields(schema, operation)),
                 tuple(_answers(operation)),

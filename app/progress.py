@@ -11,7 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 import models
 from app import schemas
-from app.api import EngineHere, problems
+from app.api import EngineHere, NameHere, problems
 from app.errors import wants_page
 from app.templates import templates
 
@@ -20,7 +20,7 @@ EVERY_SECONDS = 0.5
 router = APIRouter(tags=["api"])
 
 
-async def known(network: str, engine: EngineHere) -> str:
+async def known(network: NameHere, engine: EngineHere) -> str:
     """Return the network's name; raises UnknownNetwork."""
     await asyncio.to_thread(engine.offer.weights, network)
     return network
@@ -33,6 +33,7 @@ Known = Annotated[str, Depends(known)]
     "/networks/{network}/fetch",
     status_code=202,
     response_model=schemas.ArrivalDocument,
+    response_description="How far they are.",
     responses=problems(404, 422, 503),
 )
 async def fetch_network(request: Request, network: Known, engine: EngineHere) -> Response:
@@ -57,6 +58,7 @@ def _page_before(request: Request) -> str:
 @router.get(
     "/networks/{network}/progress",
     response_class=EventSourceResponse,
+    response_description="Server-sent events, each with JSON.",
     responses=problems(404, 422),
 )
 async def watch_network(

@@ -1,10 +1,12 @@
 """How pages are drawn: the templates, and what each of them may use."""
 
+import re
 from functools import cache
 from hashlib import sha256
 
 from fastapi.templating import Jinja2Templates
 from jinja2 import StrictUndefined
+from markupsafe import Markup, escape
 
 from app.folders import folder
 
@@ -22,7 +24,13 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
+def code(text: str) -> Markup:
+    """Set what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
 templates = Jinja2Templates(folder("templates"))
 templates.env.undefined = StrictUndefined
 templates.env.globals["static"] = static
 templates.env.filters["number"] = number
+templates.env.filters["code"] = code

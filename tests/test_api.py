@@ -370,4 +370,6 @@ def test_the_docs_tell_every_parameter_and_answer_without_javascript(client: Tes
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
     for word in ("POST /visualize", "image_id", "deconvnet, guided, gradient", "503"):
         assert word in page.text
+    assert "A name from <code>GET /networks</code>" in page.text and "`" not in page.text
+    assert "Successful Response" not in page.text, "every answer is described"
     assert "<script" not in page.text and "https://" not in page.text
