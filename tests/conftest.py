@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from serving import Run
 from skimage import data
 
+from app.cli import main
 from models.network import (
     Architecture,
     Dense,
@@ -112,3 +115,24 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, Image.Image], None]
         assert apart <= LEVELS, f"{file.name} differs by {apart} levels; 'make accept' takes it"
 
     return compare
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line on folders of its own: exit code, output, complaints."""
+    for name in ("weights", "cache", "data"):
+        monkeypatch.setenv(f"DECONVNET_{name.upper()}_DIR", str(tmp_path / name))
+    monkeypatch.setenv("DECONVNET_OFFLINE", "1")
+    monkeypatch.setenv("DECONVNET_DEVICE", "cpu")
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["deconvnet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+            raise SystemExit(0)
+        heard = capsys.readouterr()
+        assert "Traceback" not in heard.err
+        return int(stopped.value.code or 0), heard.out, heard.err
+
+    return call

@@ -9,9 +9,9 @@ import pytest
 import uvicorn
 from file_server import FileServer
 from playwright.sync_api import Browser, Page, expect
-from serving import settings_in
+from serving import settings_in, wait_for
 from test_browser import Visitor, chromium  # noqa: F401  (a fixture)
-from test_serving import free_port, wait_for
+from test_serving import free_port
 from test_weights import publish
 
 from app.main import create_app

@@ -4,7 +4,6 @@ import io
 import json
 import signal
 import threading
-import time
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import pytest
 import test_serving
 from file_server import FileServer
 from PIL import Image
-from serving import LOCAL, client_in, photo, sent
+from serving import LOCAL, client_in, photo, sent, wait_for
 from starlette.testclient import TestClient
 from test_weights import publish
 
@@ -51,13 +50,6 @@ def use(client: TestClient, network: str = "vgg11", **headers: str) -> Any:
 
 def state(client: TestClient, network: str = "vgg11") -> Any:
     return client.get(f"/networks/{network}").json()["weights"]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def events(client: TestClient, network: str = "vgg11", **headers: str) -> list[tuple[str, str]]:

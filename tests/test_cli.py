@@ -3,38 +3,12 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from serving import photo
-
-from app.cli import main
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line on folders of its own: exit code, output, complaints."""
-    for name in ("weights", "cache", "data"):
-        monkeypatch.setenv(f"DECONVNET_{name.upper()}_DIR", str(tmp_path / name))
-    monkeypatch.setenv("DECONVNET_OFFLINE", "1")
-    monkeypatch.setenv("DECONVNET_DEVICE", "cpu")
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["deconvnet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-            raise SystemExit(0)
-        heard = capsys.readouterr()
-        assert "Traceback" not in heard.err
-        return int(stopped.value.code or 0), heard.out, heard.err
-
-    return call
+from serving import Run, photo
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,48 +11,23 @@ import torch
 import weight_files
 from file_server import FileServer
 from PIL import Image
-from serving import photo
+from serving import Run, photo, wait_for
 from test_formats import Code
 from test_weights import publish
 from weight_files import own, save
 
-from app.cli import main
 from models.published import Published
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line on folders of its own: exit code, output, complaints."""
-    for name in ("weights", "cache", "data"):
-        monkeypatch.setenv(f"DECONVNET_{name.upper()}_DIR", str(tmp_path / name))
+def run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("DECONVNET_OFFLINE", "0")
-    monkeypatch.setenv("DECONVNET_DEVICE", "cpu")
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["deconvnet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-            raise SystemExit(0)
-        heard = capsys.readouterr()
-        assert "Traceback" not in heard.err
-        return int(stopped.value.code or 0), heard.out, heard.err
-
-    return call
+    return run
 
 
 @pytest.fixture
 def server() -> FileServer:
     return FileServer(b"")
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # weights fetch

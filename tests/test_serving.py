@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import photo
+from serving import photo, wait_for
 
 START = "import sys; sys.argv = ['deconvnet', *sys.argv[1:]]; from app.cli import main; main()"
 
@@ -93,13 +93,6 @@ def is_up(server: Server) -> bool:
         return server.get("/readyz")[0] == 200
     except OSError:
         return False
-
-
-def wait_for(is_so: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "this never came"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
