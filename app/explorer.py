@@ -275,7 +275,7 @@ def _network(offer: Offer, name: str, link: Link) -> Option:
     layer = link.layer if link.layer in _layer_names(name) else ""
     return Option(
         offer.architectures[name].title,
-        link.into(layer).to(network=name),
+        link.into(layer).to(network=name, weights=None),
         name == link.network,
     )
 

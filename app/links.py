@@ -13,6 +13,7 @@ FIELDS = {"row", "column", "y", "x"}
 """What forms call the parts of ``unit`` and ``at``."""
 NUMBER = re.compile(r"\d{1,9}")
 PRESSED = re.compile(r"(?:at|map-(\d{1,9}))-(\d{1,4})x(\d{1,4})\.([xy])")
+HASH = re.compile(r"[0-9a-f]{8}")
 COORDINATE = re.compile(r"-?\d{1,5}(\.\d{1,6})?")
 LAST = 0.999999
 
@@ -23,6 +24,7 @@ class Link:
 
     ``at`` is a place (y, x) in pixels of the photo: the maps listed are those that fire there.
     ``feature`` and ``unit`` are the unit looked at closely; the strongest where they say nothing.
+    ``weights`` begins the hash of the weights that whoever sent the link saw.
     """
 
     image: str
@@ -35,6 +37,7 @@ class Link:
     at: tuple[int, int] | None = None
     feature: int | None = None
     unit: tuple[int, int] | None = None
+    weights: str | None = None
 
     def to(self, **changes: Any) -> "Link":
         """Return the link to a neighbouring state."""
@@ -55,6 +58,7 @@ class Link:
         """Return the parameters that differ from what goes without saying."""
         said = {name: getattr(self, name) for name in ("method", "seed", "fit", "top")}
         said |= {"at": _joined(self.at), "feature": self.feature, "unit": _joined(self.unit)}
+        said |= {"weights": self.weights}
         plain = {"method": "deconvnet", "seed": "unit", "fit": "crop"}
         return {k: str(v) for k, v in said.items() if v is not None and v != plain.get(k)}
 
@@ -64,6 +68,9 @@ class Link:
 
 def read_link(image: str, network: str, layer: str, query: Mapping[str, str]) -> Link:
     """Read what an address says; raises InvalidChoice."""
+    weights = query.get("weights") or None
+    if weights and not HASH.fullmatch(weights):
+        raise models.InvalidChoice(f"weights are eight hex digits, not '{weights[:40]}'")
     return Link(
         image,
         network,
@@ -75,6 +82,7 @@ def read_link(image: str, network: str, layer: str, query: Mapping[str, str]) ->
         parse_unit(query.get("at") or _two(query, "y", "x")),
         _number(query, "feature"),
         parse_unit(query.get("unit") or _two(query, "row", "column")),
+        weights,
     )
 
 

@@ -89,9 +89,10 @@ on("end", (event) => {
 // Copies.
 
 on("click", async (event) => {
-  const button = event.target.closest?.("[data-copy]");
+  const button = event.target.closest?.("[data-copy], [data-link]");
   if (!button) return;
-  await navigator.clipboard.writeText(button.dataset.copy || location.href);
+  const { copy, link } = button.dataset;
+  await navigator.clipboard.writeText(copy ?? new URL(link, location.href).href);
   const words = button.textContent;
   button.textContent = "Copied";
   setTimeout(() => (button.textContent = words), 1500);

@@ -461,12 +461,15 @@ def test_the_link_and_the_curl_line_are_copied(visit: Visit) -> None:
     expect(page).to_have_url(re.compile("feature="))
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    copied = page.evaluate("navigator.clipboard.readText()")
+    short = page.locator(".weights code").inner_text()
+    assert copied == page.url.replace("#close", f"&weights={short}#close")
     page.get_by_text("curl", exact=True).click()
     page.get_by_role("button", name="Copy curl").click()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == page.locator(".take code").inner_text()
     assert copied.startswith("curl -F image_id=")
+    expect(page.locator(".note")).to_have_count(0)
 
 
 # How it looks to everybody

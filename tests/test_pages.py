@@ -231,6 +231,16 @@ def test_the_weights_are_named_on_every_view(client: TestClient, explorer: str) 
         assert f"<code>{sha256[:8]}</code>" in text and "starter" in text
 
 
+def test_a_link_made_with_other_weights_says_so(client: TestClient, explorer: str) -> None:
+    short = api(client, explorer)["weights"]["sha256"][:8]
+    assert "other weights" not in page(client, f"{explorer}?weights={short}")
+    other = page(client, f"{explorer}?weights=01234567")
+    assert "made with other weights, <code>01234567</code>" in other
+    assert f'data-link="{explorer}?weights={short}"' in other
+    assert f'href="{explorer.replace("zfnet/conv5", "lenet5")}"' in other
+    assert client.get(f"{explorer}?weights=rubbish", headers=HTML).status_code == 422
+
+
 def test_random_weights_are_flagged(tmp_path: Path) -> None:
     with client_in(tmp_path, random_weights=True, networks="lenet5") as client:
         address = client.post("/samples/camera", follow_redirects=True, headers=HTML)
@@ -358,7 +368,8 @@ def test_a_hostile_layer_name_stays_text(client: TestClient, explorer: str) -> N
 
 
 def test_a_link_says_what_was_read() -> None:
-    for query in ({}, {"method": "guided", "at": "3,4"}, {"feature": "7", "unit": "1,2"}):
+    unit = {"feature": "7", "unit": "1,2", "weights": "0a1b2c3d"}
+    for query in ({}, {"method": "guided", "at": "3,4"}, unit):
         link = read_link("a", "zfnet", "conv5", query)
         assert link.query == query
     assert str(Link("a", "zfnet", "conv5", top=16)) == "/images/a/zfnet/conv5?top=16"
