@@ -16,13 +16,16 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 import models
-from app import api, docs, errors, pages, pictures, progress, schemas
-from app.engine import Engine
-from app.folders import folder
-from app.metrics import Holdings, Observer, configure_logging
-from app.security import Gate, SecureHeaders
+from app.api import downloads, health, images, networks, schemas, visualize
+from app.engine.engine import Engine
+from app.pages import docs, explorer, pictures, start
+from app.photos.uploads import Uploads, sweep_forever
 from app.settings import Settings
-from app.uploads import Uploads, sweep_forever
+from app.web import errors
+from app.web.folders import folder
+from app.web.metrics import Holdings, Observer, configure_logging
+from app.web.security import Gate, SecureHeaders
+from app.web.static import Static
 
 DESCRIPTION = "A photo in, what each layer of AlexNet, ZFNet or a VGG saw in it out: a deconvnet."
 
@@ -43,15 +46,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.engine = Engine(settings)
     app.state.uploads = Uploads(settings)
     app.state.warm = False
-    app.state.registry = CollectorRegistry()
-    app.state.registry.register(Holdings(app.state.engine))
-    app.include_router(api.router, tags=["api"])
-    app.include_router(progress.router)
-    app.include_router(docs.router)
-    app.include_router(pictures.router)
-    app.include_router(pages.router)
-    app.mount("/static", pages.Static(directory=folder("static")))
-    app.state.page_of_problem = pages.show_problem
+    app.state.collectors = CollectorRegistry()
+    app.state.collectors.register(Holdings(app.state.engine))
+    for resource in (visualize, images, networks, downloads, health):
+        app.include_router(resource.router)
+    for page in (docs, pictures, start, explorer):
+        app.include_router(page.router)
+    app.mount("/static", Static(directory=folder("static")))
+    app.state.page_of_problem = start.show_problem
     errors.install(app)
     # The last one added meets a request first.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_upload_bytes)
@@ -61,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         token=settings.api_token,
         max_bytes=settings.max_upload_bytes,
     )
-    app.add_middleware(Observer, registry=app.state.registry)
+    app.add_middleware(Observer, registry=app.state.collectors)
     app.add_middleware(SecureHeaders)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from . import engine, service
-from .engine import BARS, Case, Scale
-from .stopwatch import peak
+from benchmarks import engine, service
+from benchmarks.engine import BARS, Case, Scale
+from benchmarks.stopwatch import peak
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.catalogue import architecture
-from models.deconvnet import Record, Unit, project, project_maps, record
-from models.layers import Convolution, Size, Span
-from models.network import Network
-from models.selection import peaks, strongest
-from models.weights import Sources, load
-
-from .peers import Captum, Port
-from .stopwatch import Time, compare
+from benchmarks.peers import Captum, Port
+from benchmarks.stopwatch import Time, compare
+from models.networks.catalogue import architecture
+from models.networks.network import Network
+from models.networks.signal import Size, Span
+from models.networks.steps import Convolution
+from models.projection.record import Record, record
+from models.projection.selection import Unit, peaks, strongest
+from models.projection.walk import project, project_maps
+from models.weights.sources import Sources, load
 
 UNITS = 16
 LAYERS = {
@@ -144,13 +145,13 @@ def dense_flop(network: Network, layer: str, window: int) -> int:
     columns = Span.cells([top.width // 2], top.width)
     flop = 0
     for each, sizes in reversed(path):
-        for step, below in reversed(list(zip(each.steps, sizes, strict=False))):
+        for step, input_size in reversed(list(zip(each.steps, sizes, strict=False))):
             if isinstance(step, Convolution):
                 alone = each is path[-1][0]
                 maps = 1 if alone else step.out_channels
                 fan = step.in_channels // step.groups * step.kernel_size[0] ** 2
                 flop += 2 * rows.length * columns.length * maps * fan
-            rows, columns = step.grow(rows, columns, below)
+            rows, columns = step.input_span(rows, columns, input_size)
     return flop
 
 

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from models.deconvnet import project, record
-from models.network import Network
-
-from .engine import LAYERS, dense_flop, open_network, pixels_of, strongest_units
-from .peers import Captum
-from .stopwatch import compare, peak
+from benchmarks.engine import LAYERS, dense_flop, open_network, pixels_of, strongest_units
+from benchmarks.peers import Captum
+from benchmarks.stopwatch import compare, peak
+from models.networks.network import Network
+from models.projection.record import record
+from models.projection.walk import project
 
 UNITS = (1, 16, 144)
 

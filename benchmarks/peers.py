@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.deconvnet import Unit
-from models.layers import (
+from models.networks.network import Network
+from models.networks.steps import (
     AdaptiveAveragePool,
     AveragePool,
     Convolution,
     Flatten,
     Linear,
+    LocalResponseNorm,
     MaxPool,
-    Normalize,
-    Rectify,
+    ReLU,
 )
-from models.network import Network
+from models.projection.selection import Unit
 
 
 def plain(network: Network) -> tuple[nn.Sequential, dict[str, nn.Module]]:
@@ -40,7 +40,7 @@ def _plain(step: nn.Module) -> nn.Module:
             return _filled(nn.Conv2d(*sizes, groups=step.groups), step)
         case Linear():
             return _filled(nn.Linear(step.in_features, step.out_features), step)
-        case Rectify():
+        case ReLU():
             return nn.ReLU()
         case MaxPool():
             return nn.MaxPool2d(
@@ -48,7 +48,7 @@ def _plain(step: nn.Module) -> nn.Module:
             )
         case AveragePool():
             return nn.AvgPool2d(step.kernel_size, step.stride, step.padding)
-        case Normalize():
+        case LocalResponseNorm():
             return nn.LocalResponseNorm(step.size, step.alpha, step.beta, step.k)
         case AdaptiveAveragePool():
             return nn.AdaptiveAvgPool2d(step.side)

@@ -21,9 +21,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from skimage import data
 
+from benchmarks.stopwatch import compare
 from models import Choice, Network, Sources, load, record, to_png_sheet, visualize
-
-from .stopwatch import compare
 
 AT_ONCE = 4
 """How many requests are under way at any time of the load."""

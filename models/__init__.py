@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 
-from .catalogue import ARCHITECTURES, outline
-from .deconvnet import Record, Unit
-from .device import pick_device, use_all_cores, use_one_core
-from .errors import (
+from models.device import pick_device, use_all_cores, use_one_core
+from models.errors import (
     DeconvnetError,
     InvalidChoice,
     OutOfMemory,
@@ -17,14 +15,15 @@ from .errors import (
     WeightsInvalid,
     WeightsMissing,
 )
-from .export import encode_png, entry_names, to_npz, to_png_sheet, to_zip
-from .network import Architecture, LayerInfo, Network, Provenance
-from .preprocessing import FITS, Box, Frame, Preprocessing, frame
-from .training import Plan, train
-from .visualize import (
-    METHODS,
-    SEEDS,
-    Choice,
+from models.networks.architecture import Architecture
+from models.networks.catalogue import ARCHITECTURES, describe_layers
+from models.networks.network import LayerInfo, Network, Provenance
+from models.networks.preprocessing import FITS, Box, Frame, Preprocessing, frame
+from models.projection.choice import METHODS, SEEDS, Choice
+from models.projection.export import encode_png, entry_names, to_npz, to_png_sheet, to_zip
+from models.projection.record import Record
+from models.projection.selection import Unit
+from models.projection.visualize import (
     Prediction,
     Projection,
     Visualization,
@@ -33,15 +32,10 @@ from .visualize import (
     units_seeing,
     visualize,
 )
-from .weights import (
-    Sources,
-    WeightsInfo,
-    fetch_weights,
-    find_weights,
-    import_weights,
-    load,
-    look_up,
-)
+from models.training.config import TrainingConfig
+from models.training.run import train
+from models.weights.imports import import_weights
+from models.weights.sources import Sources, WeightsInfo, fetch_weights, find_weights, load, look_up
 
 
 def architectures() -> Mapping[str, Architecture]:
@@ -62,13 +56,13 @@ __all__ = [
     "LayerInfo",
     "Network",
     "OutOfMemory",
-    "Plan",
     "Prediction",
     "Preprocessing",
     "Projection",
     "Provenance",
     "Record",
     "Sources",
+    "TrainingConfig",
     "Unit",
     "UnknownLayer",
     "UnknownNetwork",
@@ -81,6 +75,7 @@ __all__ = [
     "WeightsMissing",
     "activation_pictures",
     "architectures",
+    "describe_layers",
     "encode_png",
     "entry_names",
     "fetch_weights",
@@ -89,7 +84,6 @@ __all__ = [
     "import_weights",
     "load",
     "look_up",
-    "outline",
     "pick_device",
     "record",
     "to_npz",

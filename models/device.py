@@ -2,7 +2,7 @@
 
 import torch
 
-from .errors import InvalidChoice
+from models.errors import InvalidChoice
 
 CORES = torch.get_num_threads()
 

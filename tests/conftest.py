@@ -11,22 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from serving import Run
 from skimage import data
 
-from app.cli import main
-from models.network import (
-    Architecture,
-    Dense,
-    Filters,
-    Network,
-    Norm,
-    Normalization,
-    Pooling,
-    Provenance,
-    build,
-)
-from models.preprocessing import Preprocessing
+from app.cli.main import main
+from models.networks.architecture import Architecture, Dense, Filters, Norm, Normalization, Pooling
+from models.networks.build import build
+from models.networks.network import Network, Provenance
+from models.networks.preprocessing import Preprocessing
+from tests.serving import Run
 
 GOLDEN = Path(__file__).parent / "golden"
 LEVELS = 2
@@ -82,7 +74,7 @@ def blue_first(toy: Network) -> Network:
         size=32, resize=36, channel_order="BGR", scale=1.0, mean=(104, 117, 123), std=(1, 1, 1)
     )
     network = build(toy.architecture, preprocessing=caffe)
-    network.adopt(toy.tensors())
+    network.assign_tensors(toy.tensors())
     return network
 
 

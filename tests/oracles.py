@@ -14,9 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.catalogue import architecture, hollow
-from models.deconvnet import Maxima, Record, Unit, activations
-from models.layers import (
+from models.networks.architecture import Architecture, Dense, Filters, Normalization
+from models.networks.build import build
+from models.networks.catalogue import architecture, build_on_meta
+from models.networks.network import Network
+from models.networks.signal import Size
+from models.networks.steps import (
     AdaptiveAveragePool,
     AveragePool,
     BatchNorm,
@@ -24,13 +27,13 @@ from models.layers import (
     Dropout,
     Flatten,
     Linear,
+    LocalResponseNorm,
     MaxPool,
-    Normalize,
-    Rectify,
+    ReLU,
     Sigmoid,
-    Size,
 )
-from models.network import Architecture, Dense, Filters, Network, Normalization, build
+from models.projection.record import Maxima, Record, activations
+from models.projection.selection import Unit
 
 METHODS = ("deconvnet", "guided", "gradient")
 
@@ -55,7 +58,10 @@ def _slim_shapes(paper: Architecture, groups: int) -> Iterator[tuple[str, tuple[
     """Yield the shapes of a network of 6 to 12 maps a layer."""
     channels, dense = paper.preprocessing.channels, False
     last = [row for row in paper.rows if not isinstance(row, Dense)][-1].name
-    side = paper.adaptive or {i.name: i.shape for i in hollow(paper.name).describe()}[last].height
+    side = (
+        paper.adaptive
+        or {i.name: i.shape for i in build_on_meta(paper.name).describe()}[last].height
+    )
     for row in paper.rows:
         if isinstance(row, Filters):
             shared = groups if channels % groups == 0 and row.name in GROUPED else 1
@@ -181,13 +187,13 @@ def _twin(step: nn.Module) -> nn.Module:
             return nn.AvgPool2d(step.kernel_size[0], step.stride[0])
         case AdaptiveAveragePool():
             return nn.AdaptiveAvgPool2d(step.side)
-        case Normalize():
+        case LocalResponseNorm():
             return nn.LocalResponseNorm(step.size, step.alpha, step.beta, step.k)
         case BatchNorm():
             return nn.BatchNorm2d(step.num_features, step.eps)
         case Linear():
             return nn.Linear(step.in_features, step.out_features)
-    simple = {Rectify: nn.ReLU, Sigmoid: nn.Sigmoid, Flatten: nn.Flatten, Dropout: nn.Identity}
+    simple = {ReLU: nn.ReLU, Sigmoid: nn.Sigmoid, Flatten: nn.Flatten, Dropout: nn.Identity}
     return simple[type(step)]()  # type: ignore[index]
 
 

@@ -7,9 +7,11 @@ import torch
 
 from benchmarks import __main__ as bench
 from benchmarks import engine, gpu, peers, stopwatch
-from models.catalogue import architecture
-from models.deconvnet import project, record
-from models.network import Network, build
+from models.networks.build import build
+from models.networks.catalogue import architecture
+from models.networks.network import Network
+from models.projection.record import record
+from models.projection.walk import project
 
 
 def slim_vgg() -> Network:

@@ -9,8 +9,8 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.catalogue import architecture
-from models.network import Dense, Filters
+from models.networks.architecture import Dense, Filters
+from models.networks.catalogue import architecture
 
 MAPS, UNITS = 4, 6
 

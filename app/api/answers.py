@@ -1,0 +1,127 @@
+"""A visualization as the bytes of an answer, in the kind that the client prefers."""
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+from PIL import Image
+
+import models
+from app.api import schemas
+from app.photos.uploads import Photo
+from app.web.errors import NotAcceptable
+
+JSON, PNG, ZIP, NPZ = "application/json", "image/png", "application/zip", "application/x-npz"
+KINDS = {JSON: "json", PNG: "png", ZIP: "zip", NPZ: "npz"}
+"""Media type to file suffix, in the order of preference where the client has none."""
+
+
+def negotiate(accept: str, kinds: Iterable[str] = KINDS) -> str:
+    """Choose the kind that an Accept header prefers; raises NotAcceptable."""
+    ranges = list(_ranges(accept or "*/*"))
+    best = max(kinds, key=partial(_quality, ranges))
+    if not _quality(ranges, best):
+        raise NotAcceptable(f"This can be had as {', '.join(kinds)}, not as '{accept[:80]}'.")
+    return best
+
+
+def _ranges(accept: str) -> Iterator[tuple[str, float]]:
+    for part in accept.lower().split(","):
+        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        try:
+            yield kind, float(quality)
+        except ValueError:
+            yield kind, 0.0
+
+
+def _quality(ranges: list[tuple[str, float]], kind: str) -> float:
+    family = f"{kind.partition('/')[0]}/*"
+    for wanted in (kind, family, "*/*"):
+        for pattern, quality in ranges:
+            if pattern == wanted:
+                return quality
+    return 0.0
+
+
+def encode(view: models.Visualization, photo: Photo, kind: str, decode_ms: float = 0.0) -> bytes:
+    """Write a view in one of the kinds; the same view gives the same bytes."""
+    if kind == PNG:
+        return models.to_png_sheet(view)
+    if kind == NPZ:
+        return models.to_npz(view)
+    place = models.entry_names if kind == ZIP else _inline
+    pictures = [place(each) for each in view.projections]
+    text = document(view, photo, pictures, decode_ms).model_dump_json()
+    return models.to_zip(view, text) if kind == ZIP else text.encode()
+
+
+def _inline(each: models.Projection) -> tuple[str | None, str | None]:
+    return data_uri(each.picture), data_uri(each.patch)
+
+
+def timings(view: models.Visualization, decode_ms: float) -> dict[str, float]:
+    """Collect what each part took, in milliseconds."""
+    return {"decode": round(decode_ms, 1)} | {
+        name: round(ms, 1) for name, ms in view.timings_ms.items()
+    }
+
+
+def data_uri(picture: Image.Image | None) -> str | None:
+    """Write a picture as a PNG inside a URI."""
+    if picture is None:
+        return None
+    return f"data:image/png;base64,{base64.b64encode(models.encode_png(picture)).decode()}"
+
+
+def document(
+    view: models.Visualization,
+    photo: Photo,
+    pictures: Sequence[tuple[str | None, str | None]],
+    decode_ms: float = 0.0,
+) -> schemas.VisualizationDocument:
+    """Describe a view as the API does; `pictures` say where each projection and patch is."""
+    return schemas.VisualizationDocument(
+        network=view.network,
+        layer=view.layer,
+        method=view.method,
+        seed=view.seed,
+        fit=view.fit,
+        weights=schemas.describe_provenance(view.provenance),
+        image=schemas.ImageDocument(
+            id=photo.id, sha256=photo.sha256, width=view.photo[0], height=view.photo[1]
+        ),
+        input=schemas.SizeDocument(width=view.input[0], height=view.input[1]),
+        predictions=_predictions(view),
+        projections=tuple(
+            _projection(each, *where)
+            for each, where in zip(view.projections, pictures, strict=True)
+        ),
+        timings_ms=timings(view, decode_ms),
+    )
+
+
+def _predictions(view: models.Visualization) -> tuple[schemas.PredictionDocument, ...] | None:
+    if view.predictions is None:
+        return None
+    return tuple(
+        schemas.PredictionDocument(label=each.label, probability=each.probability)
+        for each in view.predictions
+    )
+
+
+def _projection(
+    each: models.Projection, projection: str | None, patch: str | None
+) -> schemas.ProjectionDocument:
+    box = each.receptive_field
+    return schemas.ProjectionDocument(
+        feature=each.feature,
+        unit=each.unit,
+        activation=each.activation,
+        receptive_field=schemas.BoxDocument(
+            top=int(box.top), left=int(box.left), bottom=int(box.bottom), right=int(box.right)
+        ),
+        scale=each.scale,
+        projection=projection,
+        patch=patch,
+    )

@@ -1,0 +1,97 @@
+"""Asking for published weights, and watching them arrive: for programs and for pages."""
+
+import asyncio
+from collections.abc import AsyncIterable
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+import models
+from app.api import schemas
+from app.api.openapi import problems
+from app.web.dependencies import EngineHere, NameHere
+from app.web.errors import wants_page
+from app.web.templates import templates
+
+EVERY_SECONDS = 0.5
+
+router = APIRouter(tags=["api"])
+
+
+async def known(network: NameHere, engine: EngineHere) -> str:
+    """Return the network's name; raises UnknownNetwork."""
+    await asyncio.to_thread(engine.registry.weights, network)
+    return network
+
+
+Known = Annotated[str, Depends(known)]
+
+
+@router.post(
+    "/networks/{network}/fetch",
+    status_code=202,
+    response_model=schemas.ArrivalDocument,
+    response_description="How far they are.",
+    responses=problems(404, 422, 503),
+)
+async def fetch_network(request: Request, network: Known, engine: EngineHere) -> Response:
+    """Begin to fetch a network's published weights in the background, unless they are here."""
+    info = await asyncio.to_thread(engine.registry.begin, network)
+    if not wants_page(request):
+        return JSONResponse(schemas.describe_arrival(network, info).model_dump(), 202)
+    if "hx-request" in request.headers:
+        context = {"network": network, "info": info, "inside": False}
+        return templates.TemplateResponse(request, "_download.html", context)
+    return RedirectResponse(_page_before(request), 303)
+
+
+def _page_before(request: Request) -> str:
+    """Return the path of the page whose form was sent; never another site's."""
+    before = urlsplit(request.headers.get("referer", ""))
+    if before.netloc != request.headers["host"] or before.path.startswith("//"):
+        return "/"
+    return before._replace(scheme="", netloc="").geturl() or "/"
+
+
+@router.get(
+    "/networks/{network}/progress",
+    response_class=EventSourceResponse,
+    response_description="Server-sent events, each with JSON.",
+    responses=problems(404, 422),
+)
+async def watch_network(
+    request: Request, network: Known, engine: EngineHere
+) -> AsyncIterable[ServerSentEvent]:
+    """Report bytes, total and state as `progress` events; `end` comes with the last state.
+
+    Where nothing is being fetched, `end` comes at once.
+    """
+    draw = _draw if "hx-request" in request.headers else _document
+    last = None
+    while not engine.stopping:
+        info = await asyncio.to_thread(engine.registry.weights, network)
+        if info.arriving is None:
+            for event in draw(network, info, "end"):
+                yield event
+            return
+        if info.arriving != last:
+            last = info.arriving
+            for event in draw(network, info, "progress"):
+                yield event
+        await asyncio.sleep(EVERY_SECONDS)
+
+
+def _document(network: str, info: models.WeightsInfo, event: str) -> list[ServerSentEvent]:
+    document = schemas.describe_arrival(network, info).model_dump()
+    return [ServerSentEvent(data=document, event=event)]
+
+
+def _draw(network: str, info: models.WeightsInfo, event: str) -> list[ServerSentEvent]:
+    """Draw the inside of the fragment; htmx puts in what has no name, and closes on `end`."""
+    template = templates.env.get_template("_download.html")
+    inside = template.render(network=network, info=info, inside=True).strip()
+    shown = ServerSentEvent(raw_data=inside)
+    return [shown] if event == "progress" else [shown, ServerSentEvent(raw_data=event, event=event)]

@@ -1,0 +1,29 @@
+"""What the OpenAPI document says beyond what FastAPI finds by itself."""
+
+from typing import Any
+
+from app.web.errors import MEDIA_TYPE
+
+PROBLEMS: dict[int, str] = {
+    400: "The request cannot be read, or names a host that this server does not answer as.",
+    401: "The server asks for its token.",
+    403: "A page of another site asked.",
+    404: "Unknown network, layer or photo; the sentence names the known ones.",
+    405: "The path does not take this method.",
+    406: "None of the accepted media types can be given.",
+    410: "The photo's time is over.",
+    413: "The photo is too large.",
+    415: "The file is not a picture that can be read.",
+    422: "A parameter that cannot be had.",
+    500: "The server failed.",
+    503: "Busy (with Retry-After), weights arriving (with it) or missing (without it).",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe, for the OpenAPI document, the problems that an operation may answer with."""
+    schema = {"$ref": "#/components/schemas/ProblemDocument"}
+    return {
+        status: {"description": PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in (400, 401, 403, 405, *statuses, 500)
+    }

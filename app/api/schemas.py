@@ -1,0 +1,247 @@
+"""The documents of the API: what clients read, word for word as the contract has it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+import models
+
+State = Literal["ready", "downloading", "available", "missing"]
+Method = Literal["deconvnet", "guided", "gradient"]
+Seed = Literal["unit", "map"]
+Fit = Literal["crop", "pad", "stretch"]
+
+
+class Document(BaseModel):
+    """A document of the API; it never changes once made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+D = TypeVar("D", bound=Document)
+
+
+class ProblemDocument(Document):
+    """A failure, after RFC 9457; `detail` is a sentence that says the way out."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["alexnet has no layer 'conv9'; it has conv1, pool1, ..."])
+
+
+class PreprocessingDocument(Document):
+    """How photos are shown to a network: resized, cropped, scaled, less a mean, over a std."""
+
+    size: int
+    resize: int
+    channel_order: str = Field(description="`RGB`, `BGR`, or `L` for grey.")
+    scale: float = Field(description="What values of 0 to 255 are multiplied by.")
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class NormalizationDocument(Document):
+    """Local response normalisation, its place and constants; `alpha` as torch has it."""
+
+    order: str = Field(description="`pool-norm` or `norm-pool`.")
+    size: int
+    alpha: float
+    beta: float
+    k: float
+
+
+class WeightsDocument(Document):
+    """Where the weights of an answer come from."""
+
+    source: str = Field(description="`yours`, `published`, `starter` or `random`.")
+    sha256: str = Field(description="Hash of the weights file; empty for random weights.")
+    trained: bool = Field(description="False for random weights: nothing was learned.")
+    classes: int | None = Field(description="How many classes the classifier tells apart.")
+    licence: str | None
+    description: str | None
+    preprocessing: PreprocessingDocument | None
+    norm: NormalizationDocument | None = Field(description="Null for networks without it.")
+
+
+class ImageDocument(Document):
+    """The photo that was sent."""
+
+    id: str = Field(description="For `image_id` in later requests, and for links.")
+    sha256: str = Field(description="Hash of the bytes that were sent.")
+    width: int
+    height: int
+
+
+class SizeDocument(Document):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+
+class PredictionDocument(Document):
+    """A class and its probability."""
+
+    label: str
+    probability: float
+
+
+class BoxDocument(Document):
+    """A rectangle of input pixels; bottom and right are exclusive."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+class ProjectionDocument(Document):
+    """One feature map's projection to pixels."""
+
+    feature: int
+    unit: tuple[int, int] | None = Field(description="Row and column; null for `seed=map`.")
+    activation: float = Field(description="For `seed=map` the map's largest.")
+    receptive_field: BoxDocument
+    scale: float | None = Field(description="The value drawn as full black or white.")
+    projection: str | None = Field(
+        description="PNG as a data URI (in a ZIP: its file); null where the unit is dead."
+    )
+    patch: str | None = Field(description="The same of the photo inside the receptive field.")
+
+
+class VisualizationDocument(Document):
+    """What the chosen feature maps of one layer saw in one photo, strongest first."""
+
+    network: str
+    layer: str
+    method: Method
+    seed: Seed
+    fit: Fit
+    weights: WeightsDocument
+    image: ImageDocument
+    input: SizeDocument
+    predictions: tuple[PredictionDocument, ...] | None = Field(
+        description="Null where the weights have no classifier."
+    )
+    projections: tuple[ProjectionDocument, ...]
+    timings_ms: Mapping[str, float]
+
+
+class LayerDocument(Document):
+    """One layer at the network's native input size."""
+
+    name: str
+    kind: str
+    shape: tuple[int, int, int] = Field(description="Channels, height, width.")
+    receptive_field: int = Field(description="Side in pixels.")
+    stride: int = Field(description="Pixels between neighbouring units.")
+    parameters: int
+
+
+class OfferDocument(Document):
+    """Which weights a network has or could have."""
+
+    state: State
+    source: str | None
+    bytes: int | None
+    how: str = Field(description="What these weights are, and how to get some, or others.")
+    offered_bytes: int | None = Field(
+        description="Size of the published weights, where they are not here and may be fetched "
+        "with `POST /networks/{network}/fetch`."
+    )
+
+
+class NetworkSummary(Document):
+    """A network on offer."""
+
+    name: str
+    title: str
+    paper: str
+    weights: OfferDocument
+    provenance: WeightsDocument | None = Field(description="Null until weights are ready.")
+
+
+class NetworksDocument(Document):
+    """All networks on offer, and the one that is used where none is named."""
+
+    default: str
+    networks: tuple[NetworkSummary, ...]
+
+
+class NetworkDocument(NetworkSummary):
+    """A network with its layers in forward order."""
+
+    layers: tuple[LayerDocument, ...]
+
+
+class ArrivalDocument(Document):
+    """How far the fetch of a network's published weights has come."""
+
+    network: str
+    state: State
+    bytes: int = Field(description="Bytes that have arrived.")
+    total: int = Field(description="Bytes that are expected; 0 where nothing is fetched.")
+    detail: str
+
+
+class HealthDocument(Document):
+    """The server's state in a word."""
+
+    status: Literal["ok", "ready"]
+
+
+def describe_provenance(provenance: models.Provenance) -> WeightsDocument:
+    """Document where weights come from."""
+    return WeightsDocument(
+        source=provenance.source,
+        sha256=provenance.sha256,
+        trained=provenance.trained,
+        classes=provenance.classes,
+        licence=provenance.licence,
+        description=provenance.description,
+        preprocessing=_document(PreprocessingDocument, provenance.preprocessing),
+        norm=_document(NormalizationDocument, provenance.norm),
+    )
+
+
+def _document(kind: type[D], known: Any) -> D | None:
+    """Document one of the dataclasses of models, field by field."""
+    return None if known is None else kind(**asdict(known))
+
+
+def describe_layer(layer: models.LayerInfo) -> LayerDocument:
+    """Document a layer."""
+    return LayerDocument(
+        name=layer.name,
+        kind=layer.kind,
+        shape=tuple(layer.shape),
+        receptive_field=layer.receptive_field,
+        stride=layer.stride,
+        parameters=layer.parameters,
+    )
+
+
+def describe_offer(info: models.WeightsInfo) -> OfferDocument:
+    """Document which weights there are or could be."""
+    return OfferDocument(
+        state=info.state,
+        source=info.source,
+        bytes=info.nbytes,
+        how=info.how,
+        offered_bytes=info.offered_nbytes,
+    )
+
+
+def describe_arrival(network: str, info: models.WeightsInfo) -> ArrivalDocument:
+    """Document how far a fetch has come."""
+    done, total = info.arriving or (0, 0)
+    return ArrivalDocument(
+        network=network,
+        state="downloading" if info.arriving else info.state,
+        bytes=done,
+        total=total,
+        detail=info.how,
+    )

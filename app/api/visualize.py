@@ -1,0 +1,145 @@
+"""`POST /visualize`: a photo in, projections out."""
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request, Response
+
+import models
+from app.api import answers, schemas
+from app.api.openapi import problems
+from app.engine.engine import Answer, Engine, identity
+from app.photos.uploads import Uploads
+from app.web.choice import parse_features, parse_unit
+from app.web.dependencies import (
+    EngineHere,
+    PhotoInput,
+    PhotoInputHere,
+    UploadsHere,
+    engine_of,
+    until_disconnect,
+)
+from app.web.metrics import note
+
+router = APIRouter(tags=["api"])
+
+
+def read_choice(
+    request: Request,
+    layer: Annotated[
+        str | None, Form(description="A name from `GET /networks/{network}`; the last conv layer.")
+    ] = None,
+    method: Annotated[schemas.Method, Form(description="How ReLUs are undone.")] = "deconvnet",
+    seed: Annotated[
+        schemas.Seed, Form(description="One activation, or the whole feature map.")
+    ] = "unit",
+    top: Annotated[
+        int | None,
+        Form(ge=1, description="How many of the strongest feature maps; 9 where nothing is said."),
+    ] = None,
+    features: Annotated[
+        str | None,
+        Form(description="Instead of `top`: feature map numbers.", examples=["3,17,200"]),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        Form(
+            description="`y,x`: one position for every chosen feature map; else the strongest.",
+            examples=["6,7"],
+        ),
+    ] = None,
+    fit: Annotated[schemas.Fit, Form(description="How the photo meets the square.")] = "crop",
+) -> models.Choice:
+    """Read from a form which projections are wanted; raises InvalidChoice."""
+    return models.Choice(
+        layer=layer,
+        method=method,
+        seed=seed,
+        top=top,
+        features=parse_features(features),
+        unit=parse_unit(unit),
+        fit=fit,
+        limit=engine_of(request).settings.max_projections,
+    )
+
+
+ChoiceHere = Annotated[models.Choice, Depends(read_choice)]
+
+
+@router.post(
+    "/visualize",
+    response_model=schemas.VisualizationDocument,
+    response_description="The projections, in the kind that Accept prefers.",
+    responses={
+        200: {
+            "content": {
+                answers.PNG: {"schema": {"type": "string", "format": "binary"}},
+                answers.ZIP: {"schema": {"type": "string", "format": "binary"}},
+                answers.NPZ: {"schema": {"type": "string", "format": "binary"}},
+            },
+            "headers": {
+                "Server-Timing": {
+                    "description": "What each part took, in milliseconds.",
+                    "schema": {"type": "string"},
+                }
+            },
+        },
+        **problems(404, 406, 410, 413, 415, 422, 503),
+    },
+)
+async def visualize(
+    request: Request,
+    engine: EngineHere,
+    uploads: UploadsHere,
+    sent: PhotoInputHere,
+    choice: ChoiceHere,
+    network: Annotated[
+        str | None, Form(description="A name from `GET /networks`; the first ready one.")
+    ] = None,
+) -> Response:
+    """Project what the strongest feature maps of a layer saw in a photo.
+
+    The answer is JSON, one contact sheet (PNG), a ZIP of pictures, or numpy arrays (NPZ).
+    """
+    kind = answers.negotiate(request.headers.get("accept", ""))
+    with engine.queue_slot():
+        work = engine.with_deadline(
+            make_answer(engine, uploads, sent, choice, network, kind, request)
+        )
+        answer = await until_disconnect(request, work)
+    name = f"{network or 'visualization'}.{answers.KINDS[kind]}"
+    return Response(
+        answer.content,
+        media_type=kind,
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'inline; filename="{name}"',
+            "Server-Timing": ", ".join(f"{k};dur={v}" for k, v in answer.timings.items()),
+            "Vary": "Accept",
+        },
+    )
+
+
+async def make_answer(
+    engine: Engine,
+    uploads: Uploads,
+    sent: PhotoInput,
+    choice: models.Choice,
+    network_name: str | None,
+    kind: str,
+    request: Request,
+) -> Answer:
+    """Find the photo and the network, and answer from what is held or by computing."""
+    network = await engine.network(network_name)
+    start = time.perf_counter()
+    photo = await sent.find(uploads)
+    decode_ms = (time.perf_counter() - start) * 1000
+    size = f"{photo.picture.width}x{photo.picture.height}"
+    note(request, format=photo.format, size=size, image=photo.sha256[:8])
+
+    async def make() -> Answer:
+        view = await engine.see(photo, network, choice)
+        content = await engine.encode(lambda: answers.encode(view, photo, kind, decode_ms))
+        return Answer(content, answers.timings(view, decode_ms))
+
+    return await engine.answer(("answer", photo.id, identity(network), choice, kind), make)

@@ -1,0 +1,42 @@
+"""The command line: `deconvnet serve`, `visualize`, `networks`, `weights`, `train`."""
+
+import sys
+
+import typer
+
+from app.cli.networks import networks
+from app.cli.serve import serve
+from app.cli.terminal import FAILED, complain, sentence_of
+from app.cli.train import train
+from app.cli.visualize import visualize
+from app.cli.weights import fetch_weights, import_weights, list_weights, verify_weights
+
+cli = typer.Typer(
+    help="See what each layer of AlexNet, ZFNet or a VGG saw in a photo.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+weights_cli = typer.Typer(help="See, check and bring weights.", no_args_is_help=True)
+
+cli.command()(serve)
+cli.command()(visualize)
+cli.command()(networks)
+cli.command()(train)
+cli.add_typer(weights_cli, name="weights")
+weights_cli.command("list")(list_weights)
+weights_cli.command("fetch")(fetch_weights)
+weights_cli.command("import")(import_weights)
+weights_cli.command("verify")(verify_weights)
+
+
+def main() -> None:
+    """Run the command line; failures are sentences, never tracebacks."""
+    try:
+        cli()
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        complain(sentence)
+        sys.exit(FAILED)

@@ -1,0 +1,134 @@
+"""What the command line prints: sentences, tables, progress."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    pass
+
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+def megabytes(nbytes: int | None) -> str:
+    """Write a size in megabytes; nothing for none."""
+    return f"{nbytes / 1e6:,.1f} MB" if nbytes else ""
+
+
+def track_items(items: list[Any], title: str) -> Iterator[Any]:
+    """Show a bar while the items are gone through, where there are several."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return iter(track(items, title, console=console, disable=len(items) < 2))
+
+
+@contextlib.contextmanager
+def interruptible(kept: str) -> Iterator[None]:
+    """End on Ctrl-C with a sentence that says what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain(f"Interrupted; {kept}. The same command goes on from there.")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def bytes_bar(title: str) -> Iterator[Any]:
+    """Show bytes arriving; yields what to tell them to."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def steps_bar(title: str, *, shown: bool) -> Iterator[Any]:
+    """Show a training run; yields what to tell its steps to."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
+        task = progress.add_task(title, total=None, loss=float("nan"))
+        yield lambda done, total, loss: progress.update(
+            task, completed=done, total=total, loss=loss
+        )
+
+
+def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Print a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def say(sentence: str) -> None:
+    """Print a sentence on standard output."""
+    typer.echo(sentence)
+
+
+def complain(sentence: str) -> None:
+    """Print a sentence on standard error."""
+    typer.echo(sentence, err=True)
+
+
+def sentence_of(error: Exception) -> str | None:
+    """Put what a user can mend in a sentence; None for what is our own fault."""
+    from pydantic import ValidationError
+
+    from app.photos.decoding import PhotoTooLarge, UnreadablePhoto
+
+    if isinstance(error, ValidationError):
+        return "; ".join(
+            f"DECONVNET_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}"
+            for one in error.errors()
+        )
+    if isinstance(error, OSError):
+        return f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
+    if isinstance(error, PhotoTooLarge | UnreadablePhoto):
+        return str(error)
+    models = sys.modules.get("models")
+    if models and isinstance(error, models.DeconvnetError):
+        return str(error)
+    return None

@@ -1,0 +1,153 @@
+"""`deconvnet visualize`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.options import Device, Fit, Method, Random, Seed, read_settings
+from app.cli.terminal import FAILED, complain, sentence_of, track_items
+from app.cli.weights import fetch
+
+if TYPE_CHECKING:
+    import models
+    from app.settings import Settings
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+DEFAULT_SUFFIX = ".png"
+
+
+def visualize(
+    images: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .png, .npz, .zip or .json file; for several photos a folder, or a name "
+            "with {name} in it.",
+        ),
+    ],
+    network: Annotated[
+        str | None, typer.Option(help="See 'deconvnet networks'.", show_default="first ready one")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="", show_default="last conv layer")] = None,
+    method: Annotated[Method, typer.Option(help="How ReLUs are undone.")] = Method.deconvnet,
+    seed: Annotated[Seed, typer.Option(help="One activation, or a whole map.")] = Seed.unit,
+    top: Annotated[
+        int | None, typer.Option(help="How many of the strongest maps.", show_default="9")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="Instead of --top: map numbers such as 3,17,200.")
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Row,column for every map.", show_default="strongest")
+    ] = None,
+    fit: Annotated[Fit, typer.Option(help="How the photo meets the square.")] = Fit.crop,
+    device: Device = None,
+    random_weights: Random = False,
+) -> None:
+    """Project what the strongest feature maps of a layer saw in photos."""
+    settings = read_settings(device=device, random_weights=random_weights or None)
+    jobs = list(_plan(images, output))
+    import models
+    from app.engine.registry import NetworkRegistry
+    from app.web.choice import parse_features, parse_unit
+
+    choice = models.Choice(
+        layer=layer,
+        method=method.value,
+        seed=seed.value,
+        top=top,
+        features=parse_features(features),
+        unit=parse_unit(unit),
+        fit=fit.value,
+        limit=settings.max_projections,
+    )
+    registry = NetworkRegistry(settings)
+    name = network or registry.default()
+    if registry.weights(name).state == "available" and not fetch(registry, name):
+        raise typer.Exit(FAILED)
+    loaded = registry.load(name)
+    done = [_try(settings, loaded, choice, job) for job in track_items(jobs, "Projecting")]
+    if not all(done):
+        raise typer.Exit(FAILED)
+
+
+def _try(
+    settings: "Settings", network: "models.Network", choice: "models.Choice", job: tuple[Path, Path]
+) -> bool:
+    try:
+        _visualize(settings, network, choice, *job)
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        complain(f"{job[0]}: {sentence}")
+        return False
+    return True
+
+
+def _visualize(
+    settings: "Settings",
+    network: "models.Network",
+    choice: "models.Choice",
+    image: Path,
+    output: Path,
+) -> None:
+    import hashlib
+
+    from PIL import Image
+
+    import models
+    from app.api import answers
+    from app.photos.decoding import decode
+    from app.photos.uploads import Photo, limits_of, write_atomically
+
+    data = image.read_bytes()
+    pixels = decode(data, limits_of(settings))
+    picture = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.data)
+    photo = Photo("", hashlib.sha256(data).hexdigest(), pixels.format, picture)
+    view = models.visualize(network, picture, choice)
+    kind = next(kind for kind, name in answers.KINDS.items() if f".{name}" == output.suffix)
+    content = answers.encode(view, photo, kind)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, content)
+
+
+def _plan(images: list[Path], output: Path) -> Iterator[tuple[Path, Path]]:
+    """Pair each photo with the file it becomes; of many, those that are there are done."""
+    if len(images) == 1 and images[0].is_file() and not output.is_dir() and output.suffix:
+        yield images[0], _checked(output)
+        return
+    for image in images:
+        inside = sorted(_photos(image)) if image.is_dir() else [image]
+        if not inside:
+            raise typer.BadParameter(f"the folder {image} holds no photos")
+        for photo in inside:
+            place = photo.relative_to(image) if image.is_dir() else Path(photo.name)
+            target = _target(output, place)
+            if not target.exists():
+                yield photo, target
+
+
+def _photos(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+
+
+def _target(output: Path, place: Path) -> Path:
+    if "{name}" in output.name:
+        return _checked(output.with_name(output.name.replace("{name}", place.stem)))
+    if output.suffix:
+        raise typer.BadParameter(
+            f"for several photos {output} must be a folder, or hold {{name}}: "
+            f"{output.with_stem(output.stem + '-{name}')}"
+        )
+    return output / place.with_suffix(DEFAULT_SUFFIX)
+
+
+def _checked(output: Path) -> Path:
+    if output.suffix not in {".png", ".npz", ".zip", ".json"}:
+        raise typer.BadParameter(f"{output} must end in .png, .npz, .zip or .json")
+    return output

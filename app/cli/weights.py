@@ -1,0 +1,122 @@
+"""`deconvnet weights`: list, fetch, import, verify."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.networks import say_ways
+from app.cli.options import open_registry
+from app.cli.terminal import (
+    FAILED,
+    bytes_bar,
+    complain,
+    interruptible,
+    megabytes,
+    print_table,
+    say,
+)
+
+if TYPE_CHECKING:
+    from app.engine.registry import NetworkRegistry
+
+
+def list_weights() -> None:
+    """List which weights each network has, or could have."""
+    registry = open_registry()
+    header = ("network", "weights", "source", "size", "classes", "licence", "sha256", "to fetch")
+    print_table(header, [_weights_row(registry, name) for name in registry.architectures])
+    say_ways(registry)
+
+
+def _weights_row(registry: "NetworkRegistry", name: str) -> tuple[str, ...]:
+    info, known = registry.weights(name), registry.provenance(name)
+    found: tuple[object, ...] = (None,) * 3
+    if known is not None:
+        found = (known.classes, known.licence, known.sha256[:12])
+    size = megabytes(info.nbytes) if info.path else None
+    cells = (info.source, size, *found, megabytes(info.offered_nbytes))
+    return name, info.state, *(str(each or "") for each in cells)
+
+
+def fetch_weights(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Networks; without any, what could be fetched.")
+    ] = None,
+) -> None:
+    """Fetch published weights; an interrupted fetch goes on where it was."""
+    registry = open_registry()
+    if not names:
+        offered = ((name, registry.weights(name).offered_nbytes) for name in registry.architectures)
+        rows = [(name, megabytes(nbytes)) for name, nbytes in offered if nbytes]
+        return print_table(("network", "size"), rows)
+    for name in names:
+        registry.weights(name)
+    done = [fetch(registry, name) for name in names]
+    if not all(done):
+        raise typer.Exit(FAILED)
+    return None
+
+
+def fetch(registry: "NetworkRegistry", name: str) -> bool:
+    """Fetch a network's published weights with a bar; False, with a sentence, where that fails."""
+    import models
+
+    try:
+        with interruptible("what has arrived is kept"), bytes_bar(name) as on_progress:
+            file = registry.fetch(name, on_progress)
+    except models.DeconvnetError as error:
+        complain(f"{name}: {error}")
+        return False
+    own = registry.weights(name)
+    if own.path != file:
+        say(f"{name}: {file}; but {own.path} wins over it")
+    elif provenance := registry.provenance(name):
+        say(f"{name}: {file}, sha256 {provenance.sha256}")
+    return True
+
+
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="A .safetensors, .pth or .pth.zip file.")],
+    network: Annotated[str, typer.Option(help="The network that the weights are for.")],
+    classes: Annotated[
+        Path | None, typer.Option(help="A text file with one class on each line.")
+    ] = None,
+) -> None:
+    """Check a weights file of your own, and keep it as the network's weights.
+
+    Reads torchvision's, pytorchcv's and our own keys. Nothing in the file is run, and nothing
+    changes unless all of it is well.
+    """
+    registry = open_registry()
+    registry.weights(network)
+    import models
+
+    provenance = models.import_weights(file, network, registry.sources, classes)
+    labels = f"{provenance.classes} classes named" if provenance.classes else "no classes named"
+    say(f"{network}: {registry.weights(network).path}, {labels}, sha256 {provenance.sha256}")
+
+
+def verify_weights(
+    names: Annotated[list[str] | None, typer.Argument(help="Networks; all by default.")] = None,
+) -> None:
+    """Read every weights file there is, and say whether it is whole."""
+    registry = open_registry()
+    import models
+
+    failed = False
+    for name in names or registry.architectures:
+        info = registry.weights(name)
+        if info.state != "ready":
+            if names:
+                complain(f"{name} has no weights here. {info.how}")
+                failed = True
+            continue
+        try:
+            provenance = registry.load(name).provenance
+            say(f"{name}: whole, {provenance.source}, sha256 {provenance.sha256 or 'none'}")
+        except models.WeightsInvalid as error:
+            complain(f"{name}: {error}")
+            failed = True
+    if failed:
+        raise typer.Exit(FAILED)

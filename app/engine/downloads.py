@@ -1,0 +1,105 @@
+"""Published weights on their way: one fetch in the background for each network."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import models
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 600.0
+"""Seconds for which a failed fetch is not tried again unless somebody asks for it."""
+
+Fetch = Callable[[str, Callable[[int, int], None]], Path]
+
+
+class _Closed(Exception):
+    """The server stops; what has arrived is kept."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """One fetch: bytes that have arrived and are expected; where it has ended, when and how."""
+
+    network: str
+    done: int
+    total: int
+    began: float
+    first: int | None = None
+    """What an earlier fetch had left."""
+    ended: float | None = None
+    failure: str | None = None
+
+    @property
+    def retry_after(self) -> int:
+        """Estimate in how many seconds it will be over, from the speed so far."""
+        gained, taken = self.done - (self.first or 0), time.monotonic() - self.began
+        if gained <= 0 or taken < 1:
+            return 5
+        return min(60, max(1, math.ceil((self.total - self.done) * taken / gained)))
+
+
+class Downloads:
+    """What is being fetched, and what could not be."""
+
+    def __init__(self, fetch: Fetch, remembered: float = REMEMBERED) -> None:
+        self._fetch, self._remembered = fetch, remembered
+        self._lock = threading.Lock()
+        self._known: dict[str, Download] = {}
+        self._closed = False
+
+    def begin(self, network: str, total: int) -> Download:
+        """Begin to fetch a network's weights, unless that is under way."""
+        with self._lock:
+            known = self._known.get(network)
+            if known is not None and known.ended is None:
+                return known
+            download = Download(network, 0, total, time.monotonic())
+            self._known[network] = download
+        name = f"fetch-{network}"
+        threading.Thread(target=self._run, args=(network,), name=name, daemon=True).start()
+        return download
+
+    def under_way(self, network: str) -> Download | None:
+        """Return the fetch that brings a network's weights just now."""
+        known = self._known.get(network)
+        return known if known is not None and known.ended is None else None
+
+    def failure(self, network: str) -> str | None:
+        """Say why the last fetch failed, for as long as that is remembered."""
+        known = self._known.get(network)
+        if known is None or known.ended is None or known.failure is None:
+            return None
+        return known.failure if time.monotonic() - known.ended < self._remembered else None
+
+    def close(self) -> None:
+        """Stop fetching at the next byte; what has arrived is kept."""
+        self._closed = True
+
+    def _run(self, network: str) -> None:
+        failure: str | None = None
+        try:
+            self._fetch(network, lambda done, total: self._tell(network, done, total))
+        except _Closed:
+            failure = "The server stopped."
+        except models.DeconvnetError as error:
+            failure = str(error)
+        except Exception:
+            log.exception("fetching %s failed", network)
+            failure = "The server failed to fetch it; its log says why."
+        self._change(network, ended=time.monotonic(), failure=failure)
+
+    def _tell(self, network: str, done: int, total: int) -> None:
+        if self._closed:
+            raise _Closed
+        first = self._known[network].first
+        self._change(network, done=done, total=total, first=done if first is None else first)
+
+    def _change(self, network: str, **news: object) -> None:
+        with self._lock:
+            self._known[network] = replace(self._known[network], **news)  # type: ignore[arg-type]

@@ -1,0 +1,254 @@
+"""The loaded networks, the records held, and the queue in front of the device.
+
+One thread computes on the device; before it stands a bounded queue. Whatever several requests
+ask for at once is computed once, and nothing here blocks the event loop.
+"""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from PIL import Image
+
+import models
+from app.engine.cache import ByteLRU
+from app.engine.registry import NetworkRegistry
+from app.engine.single_flight import SingleFlight
+from app.photos.uploads import Photo
+from app.settings import Settings
+
+T = TypeVar("T")
+
+SMOOTHING = 0.2
+
+
+class QueueFull(Exception):
+    """Too many requests are waiting; `retry_after` says in how many seconds to ask again."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"The server is busy: ask again in {retry_after} s.")
+        self.retry_after = retry_after
+
+
+class Overdue(Exception):
+    """The request took longer than a request may."""
+
+
+class ClientLeft(Exception):
+    """The client closed the connection before its answer was ready."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished answer's bytes, and what each part of it took, in milliseconds."""
+
+    content: bytes
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+class Engine:
+    """Answers from networks: what `app` asks of `models`, one piece of work at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stopping = False
+        self.registry = NetworkRegistry(settings)
+        self.networks: ByteLRU[Hashable, models.Network] = ByteLRU(settings.network_bytes)
+        self.records: ByteLRU[Hashable, models.Record] = ByteLRU(settings.record_bytes)
+        self.views: ByteLRU[Hashable, models.Visualization] = ByteLRU(settings.answer_bytes)
+        self.answers: ByteLRU[Hashable, Answer] = ByteLRU(settings.answer_bytes)
+        self.overlays: ByteLRU[Hashable, tuple[Image.Image, ...]] = ByteLRU(settings.answer_bytes)
+        self._worker = ThreadPoolExecutor(1, "device", models.use_all_cores)
+        self._loader = ThreadPoolExecutor(1, "loader", models.use_one_core)
+        self._encoders = ThreadPoolExecutor(2, "encoder", models.use_one_core)
+        self._single_flight = SingleFlight()
+        self._slots_taken = 0
+        self._service_seconds = 0.5
+
+    # The queue
+
+    @contextlib.contextmanager
+    def queue_slot(self) -> Iterator[None]:
+        """Hold a place in the queue; raises QueueFull where there is none."""
+        if self._slots_taken >= self.settings.queue_limit:
+            raise QueueFull(self.retry_after())
+        self._slots_taken += 1
+        try:
+            yield
+        finally:
+            self._slots_taken -= 1
+
+    def retry_after(self) -> int:
+        """Estimate the seconds until the queue has moved on, from measured service time."""
+        return max(1, math.ceil(self._slots_taken * self._service_seconds))
+
+    async def with_deadline(self, work: Awaitable[T]) -> T:
+        """Await work for as long as a request may take; raises Overdue after that."""
+        seconds = self.settings.request_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except TimeoutError:
+            raise Overdue(
+                f"This took longer than {seconds:g} s: ask for fewer projections, "
+                "or again when the server is less busy."
+            ) from None
+
+    async def on_device(self, work: Callable[[], T]) -> T:
+        """Run work on the device when its turn comes; cancelled in the queue, it never runs."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._worker, partial(self._timed, work)
+        )
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        start = time.perf_counter()
+        try:
+            return work()
+        finally:
+            taken = time.perf_counter() - start
+            self._service_seconds += SMOOTHING * (taken - self._service_seconds)
+
+    # Networks
+
+    async def network(self, name: str | None = None) -> models.Network:
+        """Return a network, loaded; raises UnknownNetwork, or a WeightsError.
+
+        Another weights file in the same place is another network.
+        """
+        key = await asyncio.to_thread(self.registry.file, name)
+        if network := self.networks.get(key):
+            return network
+        return await self._single_flight.join(("network", key), lambda: self._load(key))
+
+    async def _load(self, key: tuple[str, Hashable, int]) -> models.Network:
+        load = partial(self.registry.use, key[0])
+        network = await asyncio.get_running_loop().run_in_executor(self._loader, load)
+        self.networks.put(key, network, network.nbytes)
+        return network
+
+    # Views
+
+    async def see(
+        self, photo: Photo, network: models.Network, choice: models.Choice
+    ) -> models.Visualization:
+        """Visualize what a network saw in a photo."""
+        key = ("view", photo.id, identity(network), choice)
+        if view := self.views.get(key):
+            return view
+        return await self._single_flight.join(key, lambda: self._see(key, photo, network, choice))
+
+    async def _see(
+        self, key: Hashable, photo: Photo, network: models.Network, choice: models.Choice
+    ) -> models.Visualization:
+        view = await self.on_device(lambda: self._visualize(photo, network, choice))
+        self.views.put(key, view, view.nbytes)
+        return view
+
+    def _visualize(
+        self, photo: Photo, network: models.Network, choice: models.Choice
+    ) -> models.Visualization:
+        start = time.perf_counter()
+        record = self.record(photo, network, choice.fit)
+        forward_ms = 1000 * (time.perf_counter() - start)
+        view = models.visualize(network, photo.picture, choice, record)
+        return replace(view, timings_ms=view.timings_ms | {"forward": forward_ms})
+
+    def record(self, photo: Photo, network: models.Network, fit: str) -> models.Record:
+        """Return the record of a photo, held or made (call it on the device)."""
+        key = photo.id, identity(network), fit
+        record = self.records.get(key)
+        if record is None:
+            record = models.record(network, photo.picture, fit)
+            self.records.put(key, record, record.nbytes)
+        return record
+
+    async def units_at(
+        self,
+        photo: Photo,
+        network: models.Network,
+        layer: str,
+        pixel: tuple[int, int],
+        fit: str,
+        top: int,
+    ) -> list[models.Unit]:
+        """Find the units that fire at an input pixel (y, x), strongest first."""
+        return await self.on_device(
+            lambda: models.units_seeing(self.record(photo, network, fit), layer, pixel, top)
+        )
+
+    async def overlay(
+        self, photo: Photo, network: models.Network, view: models.Visualization, feature: int
+    ) -> Image.Image:
+        """Draw one map of a view over the photo; all the view's maps are drawn at once."""
+        features = tuple(each.feature for each in view.projections)
+        key = ("overlays", photo.id, identity(network), view.layer, view.fit, features)
+        pictures = self.overlays.get(key)
+        if pictures is None:
+            draw = partial(self._overlay, photo, network, view.layer, features, view.fit)
+            pictures = await self._single_flight.join(key, lambda: self.on_device(draw))
+            self.overlays.put(key, pictures, sum(4 * p.width * p.height for p in pictures))
+        return pictures[features.index(feature)]
+
+    def _overlay(
+        self,
+        photo: Photo,
+        network: models.Network,
+        layer: str,
+        features: tuple[int, ...],
+        fit: str,
+    ) -> tuple[Image.Image, ...]:
+        record = self.record(photo, network, fit)
+        return tuple(models.activation_pictures(photo.picture, record, layer, features, fit))
+
+    async def answer(
+        self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Answer]]
+    ) -> Answer:
+        """Return the finished answer held under the key, or make it once for all who ask."""
+        if known := self.answers.get(key):
+            return known
+        return await self._single_flight.join(key, lambda: self._make(key, make))
+
+    async def _make(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        answer = await make()
+        self.answers.put(key, answer, len(answer.content))
+        return answer
+
+    async def encode(self, work: Callable[[], T]) -> T:
+        """Run the encoding of an answer beside the device."""
+        return await asyncio.get_running_loop().run_in_executor(self._encoders, work)
+
+    # Life
+
+    def forget(self, photo: str) -> None:
+        """Let go of all that was computed from a photo."""
+        for held in (self.records, self.views, self.answers, self.overlays):
+            held.forget_where(lambda key: photo in cast(tuple[Hashable, ...], key))
+
+    def holdings(self) -> dict[str, tuple[str, float]]:
+        """Count what is held and waiting: name to meaning and value."""
+        return {
+            "queue_places_taken": ("Requests waiting or running.", self._slots_taken),
+            "service_seconds": ("Smoothed time of one piece of work.", self._service_seconds),
+            "networks_held": ("Networks loaded.", len(self.networks)),
+            "networks_held_bytes": ("Memory of loaded networks.", self.networks.nbytes),
+            "records_held": ("Forward passes kept.", len(self.records)),
+            "records_held_bytes": ("Memory of kept forward passes.", self.records.nbytes),
+            "answers_held_bytes": ("Memory of finished answers.", self.answers.nbytes),
+        }
+
+    def close(self) -> None:
+        """Finish what runs, drop what waits, and end the threads."""
+        self.registry.downloads.close()
+        for pool in (self._loader, self._worker, self._encoders):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def identity(network: models.Network) -> tuple[str, str]:
+    """Name a network and its weights."""
+    return network.name, network.provenance.sha256

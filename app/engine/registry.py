@@ -1,0 +1,109 @@
+"""The networks on offer, and where their weights come from."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import models
+from app.engine.downloads import Download, Downloads
+from app.settings import Settings
+
+FAVOURITES = ("zfnet", "alexnet", "vgg16")
+"""The networks tried first where nobody names one."""
+
+
+class NetworkRegistry:
+    """The networks that the settings allow, on the device that they name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.device = models.pick_device(settings.device)
+        self.sources = models.Sources(
+            weights_dir=settings.weights_dir,
+            cache_dir=settings.cache_dir,
+            offline=settings.offline,
+            random=settings.random_weights,
+        )
+        self.downloads = Downloads(self.fetch)
+        known = models.architectures()
+        self.architectures = {name: known[name] for name in settings.networks or known}
+
+    def weights(self, name: str) -> models.WeightsInfo:
+        """Say which weights a network has or could have; raises UnknownNetwork."""
+        if name not in self.architectures:
+            known = ", ".join(self.architectures)
+            raise models.UnknownNetwork(f"there is no network {name[:80]!r}; there are {known}")
+        info = models.find_weights(name, self.sources)
+        if info.offered_nbytes is None:
+            return info
+        if download := self.downloads.under_way(name):
+            return _on_its_way(info, download)
+        failure = self.downloads.failure(name)
+        if failure is None:
+            return info
+        return replace(info, how=f"{failure} {info.how}", failure=failure)
+
+    def provenance(self, name: str) -> models.Provenance | None:
+        """Say where a network's weights come from, where they are here and can be read."""
+        self.weights(name)
+        return models.look_up(name, self.sources)
+
+    def fetch(self, name: str, on_progress: Callable[[int, int], None]) -> Path:
+        """Fetch a network's published weights, telling bytes done and in all; see models."""
+        self.weights(name)
+        return models.fetch_weights(name, self.sources, on_progress)
+
+    def default(self) -> str:
+        """Name the first ready network; where none is, the first of all."""
+        favourites = [name for name in FAVOURITES if name in self.architectures]
+        order = [*favourites, *self.architectures]
+        return next((name for name in order if self.weights(name).state == "ready"), order[0])
+
+    def file(self, name: str | None = None) -> tuple[str, Path | None, int]:
+        """Name a network, its weights file and when that was written, in nanoseconds."""
+        name = name or self.default()
+        path = self.weights(name).path
+        try:
+            return name, path, path.stat().st_mtime_ns if path else 0
+        except FileNotFoundError:
+            return name, None, 0
+
+    def load(self, name: str) -> models.Network:
+        """Load a network; raises UnknownNetwork, or a WeightsError."""
+        self.weights(name)
+        return models.load(name, self.sources, self.device)
+
+    def use(self, name: str) -> models.Network:
+        """Load a network, or begin to fetch its weights where this is their first use."""
+        info = self.weights(name)
+        if info.state not in {"available", "downloading"}:
+            return self.load(name)
+        if info.failure:
+            raise models.WeightsMissing(f"{name} has no weights here. {info.how}")
+        self.begin(name)
+        raise self._on_the_way(name)
+
+    def begin(self, name: str) -> models.WeightsInfo:
+        """Begin to fetch a network's published weights; raises WeightsMissing where it cannot."""
+        info = self.weights(name)
+        if info.offered_nbytes is None and info.source != "published":
+            raise models.WeightsMissing(f"{name} is not fetched. {info.how}")
+        if info.offered_nbytes is not None:
+            self.downloads.begin(name, info.offered_nbytes)
+        return self.weights(name)
+
+    def _on_the_way(self, name: str) -> models.WeightsArriving:
+        download = self.downloads.under_way(name)
+        size = f" ({download.total / 1e6:.0f} MB)" if download else ""
+        seconds = download.retry_after if download else 1
+        return models.WeightsArriving(
+            f"The published weights of {name}{size} are arriving; ask again soon.", seconds
+        )
+
+
+def _on_its_way(info: models.WeightsInfo, download: Download) -> models.WeightsInfo:
+    """Say how far a fetch is; starter weights are ready meanwhile."""
+    megabytes = f"{download.done / 1e6:.0f} of {download.total / 1e6:.0f} MB"
+    how = f"The published weights of {download.network} are arriving: {megabytes}."
+    how = how if info.state == "available" else f"{info.how} {how}"
+    state = "downloading" if info.state == "available" else info.state
+    return replace(info, state=state, how=how, arriving=(download.done, download.total))

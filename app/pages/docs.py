@@ -1,0 +1,83 @@
+"""The API described for people, from its own OpenAPI document; needs no JavaScript."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from starlette.responses import Response
+
+from app.web.templates import templates
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class Field:
+    """A parameter of an operation."""
+
+    name: str
+    kind: str
+    default: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path."""
+
+    method: str
+    path: str
+    description: str
+    fields: tuple[Field, ...]
+    answers: tuple[tuple[str, str, str], ...]
+
+
+@router.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+def show_docs(request: Request) -> Response:
+    """Show every operation of the API, its parameters and its answers."""
+    schema = request.app.openapi()
+    context = {
+        "title": schema["info"]["title"],
+        "description": schema["info"]["description"],
+        "operations": list(operations(schema)),
+        "server": str(request.base_url).rstrip("/"),
+    }
+    return templates.TemplateResponse(request, "docs.html", context)
+
+
+def operations(schema: Mapping[str, Any]) -> Iterator[Operation]:
+    """Yield the operations that an OpenAPI document describes."""
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            yield Operation(
+                method.upper(),
+                path,
+                operation.get("description", ""),
+                tuple(_fields(schema, operation)),
+                tuple(_answers(operation)),
+            )
+
+
+def _fields(schema: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterator[Field]:
+    for parameter in operation.get("parameters", ()):
+        yield _field(parameter["name"], parameter["schema"] | parameter)
+    for body in operation.get("requestBody", {}).get("content", {}).values():
+        form = schema["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+        for name, each in form["properties"].items():
+            yield _field(name, each)
+
+
+def _field(name: str, each: Mapping[str, Any]) -> Field:
+    kinds = [kind for kind in each.get("anyOf", [each]) if kind.get("type") != "null"]
+    kind = ", ".join(kinds[0].get("enum", [kinds[0].get("type", "")]))
+    if kinds[0].get("contentMediaType") or kinds[0].get("format") == "binary":
+        kind = "file"
+    default = each.get("default")
+    return Field(name, kind, "" if default is None else str(default), each.get("description", ""))
+
+
+def _answers(operation: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for status, answer in operation["responses"].items():
+        yield status, ", ".join(answer.get("content", {})), answer["description"]

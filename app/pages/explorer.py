@@ -1,0 +1,102 @@
+"""The explorer's page: a photo in a network, walked layer by layer."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+import models
+from app.engine.engine import Engine
+from app.pages.layer_view import Explorer, explore, page_context
+from app.pages.links import FIELDS, Click, Link, read_click, read_link
+from app.pages.start import is_partial, page
+from app.photos.uploads import Photo
+from app.web.dependencies import EngineHere, UploadsHere, until_disconnect
+from app.web.errors import Problem, problem_of
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+@router.get("/images/{id}")
+@router.get("/images/{id}/{network}")
+async def enter(
+    request: Request, id: str, engine: EngineHere, network: str | None = None
+) -> RedirectResponse:
+    """Go to a network's last convolutional layer."""
+    if network is None:
+        network = await asyncio.to_thread(engine.registry.default)
+    layers = await layers_of(engine, network)
+    last = [layer.name for layer in layers if layer.kind == "conv"][-1]
+    link = read_link(id, network, last, request.query_params)
+    return RedirectResponse(str(link), 303)
+
+
+async def layers_of(engine: Engine, network: str) -> list[models.LayerInfo]:
+    """Describe a network's layers, from its weights where there are any."""
+    try:
+        return (await engine.network(network)).describe()
+    except models.WeightsError:
+        return list(await asyncio.to_thread(models.describe_layers, network))
+
+
+@router.get("/images/{id}/{network}/{layer}")
+async def show_layer(
+    request: Request,
+    id: str,
+    network: str,
+    layer: str,
+    engine: EngineHere,
+    uploads: UploadsHere,
+) -> Response:
+    """Show what a layer saw in a photo."""
+    link = read_link(id, network, layer, request.query_params)
+    photo = await uploads.find(id)
+    click = read_click(request.query_params)
+    if click:
+        link = await follow(engine, photo, link, click)
+    if click or FIELDS & request.query_params.keys():
+        return RedirectResponse(str(link), 303)
+    return await visit(request, engine, photo, link)
+
+
+async def follow(engine: Engine, photo: Photo, link: Link, click: Click) -> Link:
+    """Say where pressing a picture leads: to the units that fire there, or to that unit."""
+    if click.feature is None:
+        place = int(click.y * photo.picture.height), int(click.x * photo.picture.width)
+        return link.to(at=place, feature=None, unit=None)
+    layers = {layer.name: layer.shape for layer in await layers_of(engine, link.network)}
+    _, rows, columns = layers.get(link.layer, (0, 1, 1))
+    unit = int(click.y * rows), int(click.x * columns)
+    return link.to(seed="unit", feature=click.feature, unit=unit)
+
+
+async def visit(request: Request, engine: Engine, photo: Photo, link: Link) -> Response:
+    """Show what a link asks for, or how to get the weights that it takes."""
+    try:
+        with engine.queue_slot():
+            seen, layers = await until_disconnect(
+                request, engine.with_deadline(explore(engine, photo, link))
+            )
+    except models.WeightsError as error:
+        problem = problem_of(error)
+        layers = await layers_of(engine, link.network)
+        if link.layer not in {layer.name for layer in layers}:
+            names = ", ".join(layer.name for layer in layers)
+            raise models.UnknownLayer(
+                f"{link.network} has no layer {link.layer[:40]!r}; it has {names}"
+            ) from None
+        why = problem.detail
+        context = await asyncio.to_thread(
+            page_context, engine.registry, photo, link, layers, None, why
+        )
+        return _show(request, context, problem)
+    return _show(
+        request, await asyncio.to_thread(page_context, engine.registry, photo, link, layers, seen)
+    )
+
+
+def _show(request: Request, context: Explorer, problem: Problem | None = None) -> Response:
+    name = "_explorer.html" if is_partial(request) else "explorer.html"
+    response = page(request, name, context, problem.status if problem else 200)
+    response.headers.update(problem.headers if problem else {})
+    return response

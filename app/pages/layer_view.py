@@ -1,0 +1,333 @@
+"""What the explorer's page shows: its context, made from a link and what the engine saw."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from typing import Any
+
+import models
+from app.engine.engine import Engine
+from app.engine.registry import NetworkRegistry
+from app.pages.links import Link, archive_address, picture_address
+from app.photos.uploads import Photo
+
+TOP = 9
+TOPS = (9, 16, 25, 64)
+"""How many maps a page offers to list."""
+PHOTO_SIDE = 342
+"""Longest side in which a page shows the photo where there is no JavaScript, in CSS pixels."""
+BAR = (64, 52)
+"""Largest width and height of a layer's bar, in CSS pixels."""
+SMALL = 80
+"""Pictures of fewer pixels than that are shown with their pixels."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One of a few ways to go on: a link."""
+
+    text: str
+    link: Link
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Options:
+    """A row of options under a name; `meaning` says what they are about."""
+
+    name: str
+    meaning: str
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True)
+class LayerTab:
+    """A layer in the strip of the network: `shape` is (channels, height, width).
+
+    ``bar`` is as wide as it has channels and as high as its maps, (width, height), by square roots.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, int, int]
+    bar: tuple[float, float]
+    link: Link
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture on the page: where it is, and its size in pixels."""
+
+    address: str
+    width: int
+    height: int
+
+    @property
+    def small(self) -> bool:
+        """Tell whether its pixels are to be seen."""
+        return max(self.width, self.height) < SMALL
+
+
+@dataclass(frozen=True)
+class Card:
+    """A projection: its numbers and pictures, and its receptive field.
+
+    ``label`` is the class that a last layer's unit stands for. ``field`` is in pixels of the
+    network's input, ``outline`` in those of the photo. A dead unit has no ``projection``; a map
+    of a single unit has no ``overlay``.
+    """
+
+    feature: int
+    label: str | None
+    unit: tuple[int, int] | None
+    activation: float
+    field: models.Box
+    outline: models.Box
+    projection: Picture | None
+    patch: Picture
+    overlay: Picture | None
+    png: str
+    link: Link
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """What a layer saw: the listed maps, the unit looked at closely, the class scores.
+
+    ``kept`` is the part of the photo that the network sees; ``outside`` tells that the place
+    asked for is not in it. ``archive`` is the address of the list as a ZIP.
+    """
+
+    cards: tuple[Card, ...]
+    close: Card | None
+    predictions: tuple[models.Prediction, ...] | None
+    provenance: models.Provenance
+    side: int
+    kept: models.Box
+    outside: bool
+    shape: tuple[int, int, int]
+    archive: str | None
+    options: tuple[Options, ...]
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A photo in a network; `seen` is None while that has no weights, and `why` says so."""
+
+    link: Link
+    width: int
+    height: int
+    title: str
+    paper: str
+    networks: tuple[Option, ...]
+    absent: tuple[Option, ...]
+    tabs: tuple[LayerTab, ...]
+    info: models.WeightsInfo
+    view: LayerView | None
+    why: str | None
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Return the width and height that the photo is shown in without JavaScript."""
+        scale = PHOTO_SIDE / max(self.width, self.height)
+        return max(1, round(self.width * scale)), max(1, round(self.height * scale))
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One look of the engine through a link."""
+
+    engine: Engine
+    photo: Photo
+    network: models.Network
+    layer: models.LayerInfo
+    link: Link
+
+    async def see(self) -> LayerView:
+        """See what the link asks for; raises InvalidChoice."""
+        listed, outside = await self._list()
+        view = await self._view(listed or self._choice(top=1))
+        projections = view.projections if listed else ()
+        close = await self._close(projections, listed)
+        return LayerView(
+            tuple(self._card(each, listed, close) for each in projections if listed),
+            close,
+            view.predictions,
+            view.provenance,
+            view.frame.size,
+            view.frame.kept,
+            outside,
+            self.layer.shape,
+            archive_address(self.link, listed) if listed else None,
+            tuple(offer_options(self.link, self.layer)),
+        )
+
+    async def _list(self) -> tuple[models.Choice | None, bool]:
+        """Choose the maps to list, and tell whether the place asked for was cropped away."""
+        link, most = self.link, self.engine.settings.max_projections
+        top = min(max(link.top or TOP, 1), self.layer.shape.channels, most)
+        if link.at is None:
+            return self._choice(top=top, unit=link.unit if link.feature is None else None), False
+        frame = models.frame(self.photo.picture.size, self.network.preprocessing, link.fit)
+        pixel = frame.to_input(link.at[1] + 0.5, link.at[0] + 0.5)
+        if pixel is None:
+            return None, True
+        units = await self.engine.units_at(
+            self.photo, self.network, self.layer.name, pixel, link.fit, top
+        )
+        if not units:
+            return None, False
+        place = None if link.seed == "map" else (units[0].y, units[0].x)
+        return self._choice(features=tuple(unit.feature for unit in units), unit=place), False
+
+    def _choice(self, **options: Any) -> models.Choice:
+        link, limit = self.link, self.engine.settings.max_projections
+        return models.Choice(
+            self.layer.name, link.method, link.seed, fit=link.fit, limit=limit, **options
+        )
+
+    async def _view(self, choice: models.Choice) -> models.Visualization:
+        return await self.engine.see(self.photo, self.network, choice)
+
+    async def _close(
+        self, projections: tuple[models.Projection, ...], listed: models.Choice | None
+    ) -> Card | None:
+        """Find the unit to look at closely among the listed, or see it alone."""
+        link = self.link
+        for each in projections:
+            if listed and link.feature in (None, each.feature) and link.unit in (None, each.unit):
+                return self._card(each, listed)
+        if link.feature is None:
+            return None
+        alone = self._choice(features=(link.feature,), unit=link.unit)
+        return self._card((await self._view(alone)).projections[0], alone)
+
+    def _card(
+        self, each: models.Projection, choice: models.Choice, close: Card | None = None
+    ) -> Card:
+        frame = models.frame(self.photo.picture.size, self.network.preprocessing, self.link.fit)
+
+        def place(kind: str) -> str:
+            return picture_address(
+                self.link, choice, each.feature, kind, cache_version(self.network)
+            )
+
+        return Card(
+            each.feature,
+            self._label(each.feature),
+            each.unit,
+            each.activation,
+            each.receptive_field,
+            frame.to_photo(each.receptive_field),
+            Picture(place("projection"), *each.picture.size) if each.picture else None,
+            Picture(place("patch"), *each.patch.size),
+            Picture(place("map"), frame.size, frame.size) if self.layer.shape[1] > 1 else None,
+            place("card"),
+            self.link.to(feature=each.feature, unit=each.unit if choice.unit else None),
+            close is not None and (close.feature, close.unit) == (each.feature, each.unit),
+        )
+
+    def _label(self, feature: int) -> str | None:
+        classes = self.network.classes
+        named = classes and self.layer.name == self.network.last_fc
+        return classes[feature] if classes and named else None
+
+
+async def explore(
+    engine: Engine, photo: Photo, link: Link
+) -> tuple[LayerView, list[models.LayerInfo]]:
+    """See what a link asks for; raises UnknownLayer, InvalidChoice or a WeightsError."""
+    network = await engine.network(link.network)
+    layers = network.describe()
+    network.layer(link.layer)  # raises UnknownLayer
+    layer = next(each for each in layers if each.name == link.layer)
+    return await Sight(engine, photo, network, layer, link).see(), layers
+
+
+def page_context(
+    registry: NetworkRegistry,
+    photo: Photo,
+    link: Link,
+    layers: Sequence[models.LayerInfo],
+    view: LayerView | None,
+    why: str | None = None,
+) -> Explorer:
+    """Collect what the page shows around what was seen."""
+    architecture = registry.architectures[link.network]
+    known = {name: registry.weights(name) for name in registry.architectures}
+    entries = {name: _network(registry, name, link) for name in known}
+    return Explorer(
+        link,
+        photo.picture.width,
+        photo.picture.height,
+        architecture.title,
+        architecture.paper,
+        tuple(entries[name] for name, info in known.items() if info.state == "ready"),
+        tuple(entries[name] for name, info in known.items() if info.state != "ready"),
+        tuple(_tabs(link, layers)),
+        known[link.network],
+        view,
+        why,
+    )
+
+
+def _network(registry: NetworkRegistry, name: str, link: Link) -> Option:
+    layer = link.layer if link.layer in _layer_names(name) else ""
+    return Option(
+        registry.architectures[name].title,
+        link.into(layer).to(network=name, weights=None),
+        name == link.network,
+    )
+
+
+@cache
+def _layer_names(network: str) -> frozenset[str]:
+    return frozenset(layer.name for layer in models.describe_layers(network))
+
+
+def _tabs(link: Link, layers: Sequence[models.LayerInfo]) -> Iterator[LayerTab]:
+    widest = max(layer.shape.channels for layer in layers)
+    highest = max(layer.shape.height for layer in layers)
+    for name, kind, shape, *_ in layers:
+        width = max(2, BAR[0] * (shape.channels / widest) ** 0.5)
+        height = max(2, BAR[1] * (shape.height / highest) ** 0.5)
+        bar = round(width, 1), round(height, 1)
+        yield LayerTab(name, kind, shape, bar, link.into(name), name == link.layer)
+
+
+def offer_options(link: Link, layer: models.LayerInfo) -> Iterator[Options]:
+    """Yield the rows of links that show the same layer in other ways."""
+    rows = (
+        ("method", "how ReLUs are undone", models.METHODS),
+        ("seed", "what is projected: one unit, or its whole map", models.SEEDS),
+        ("fit", "how the photo is made square", models.FITS),
+    )
+    for name, meaning, values in rows:
+        links = [link.to(**{name: value}) for value in values]
+        chosen = getattr(link, name)
+        if name != "method":
+            links = [each.to(unit=None) for each in links]
+        pairs = zip(values, links, strict=True)
+        yield Options(name, meaning, tuple(Option(v, each, v == chosen) for v, each in pairs))
+    most = layer.shape.channels
+    tops = [top for top in TOPS if top < most] + [most] * (most < TOPS[-1])
+    current = min(link.top or TOP, most)
+    yield Options(
+        "maps",
+        "how many are listed",
+        tuple(Option(str(top), link.to(top=top), top == current) for top in tops),
+    )
+
+
+def cache_version(network: models.Network) -> str:
+    """Name what besides the address decides a picture: the weights, and the program."""
+    return _cache_version(network.provenance.sha256 or network.provenance.source)
+
+
+@cache
+def _cache_version(weights: str) -> str:
+    return sha256(f"{weights} {version('deconvnet')}".encode()).hexdigest()[:12]

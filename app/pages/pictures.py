@@ -1,0 +1,144 @@
+"""The pictures on the explorer's page, each at an address of its own, and what can be kept."""
+
+import io
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from PIL import Image
+
+import models
+from app.api import answers
+from app.engine.engine import Engine
+from app.pages.layer_view import cache_version
+from app.pages.links import read_choice
+from app.photos.samples import find_sample, thumbnail
+from app.photos.uploads import Photo, Uploads
+from app.web.dependencies import EngineHere, UploadsHere, until_disconnect
+
+PHOTO_SIZE = (1200, 1200)
+FOR_EVER = "private, max-age=31536000, immutable"
+
+Kind = Literal["projection", "patch", "map", "card"]
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/samples/{name}.jpg")
+def show_sample(name: str) -> Response:
+    """Show a sample photo, small."""
+    sample = find_sample(name)
+    if sample is None:
+        raise models.InvalidChoice(f"there is no sample photo '{name[:40]}'")
+    return Response(thumbnail(sample), media_type="image/jpeg", headers=_cached("max-age=86400"))
+
+
+@router.get("/images/{id}/photo.jpg")
+async def show_photo(id: str, engine: EngineHere, uploads: UploadsHere) -> Response:
+    """Show an uploaded photo, from pixels that we wrote."""
+    photo = await uploads.find(id)
+    content = await engine.encode(lambda: _jpeg(photo.picture))
+    return Response(content, media_type="image/jpeg", headers=_cached(FOR_EVER))
+
+
+@router.get("/images/{id}/{network}/{layer}/view.zip")
+async def show_archive(
+    request: Request, id: str, network: str, layer: str, engine: EngineHere, uploads: UploadsHere
+) -> Response:
+    """Give all pictures of a view with a document of where they come from."""
+    name = f"{network}-{layer}.zip"
+
+    async def make(photo: Photo, view: models.Visualization) -> bytes:
+        return await engine.encode(lambda: answers.encode(view, photo, answers.ZIP))
+
+    content = await _visit(request, engine, uploads, (id, network, layer), make)
+    return Response(content, media_type=answers.ZIP, headers=_saved(name))
+
+
+@router.get("/images/{id}/{network}/{layer}/{feature}/{kind}.png")
+async def show_picture(
+    request: Request,
+    id: str,
+    network: str,
+    layer: str,
+    feature: int,
+    kind: Kind,
+    engine: EngineHere,
+    uploads: UploadsHere,
+) -> Response:
+    """Show a projection, the patch that caused it, its activation map, or all as one card."""
+
+    async def make(photo: Photo, view: models.Visualization) -> bytes:
+        loaded = await engine.network(network)
+        if request.query_params.get("v") == cache_version(loaded):
+            headers["Cache-Control"] = FOR_EVER
+        if kind == "card":
+            return await engine.encode(lambda: models.to_png_sheet(_only(view, feature)))
+        picture = await _picture(engine, photo, loaded, view, feature, kind)
+        return await engine.encode(lambda: models.encode_png(picture))
+
+    headers = _saved(f"{network}-{layer}-{feature}.png") if kind == "card" else _cached("no-cache")
+    content = await _visit(request, engine, uploads, (id, network, layer), make)
+    return Response(content, media_type="image/png", headers=headers)
+
+
+async def _visit(
+    request: Request,
+    engine: Engine,
+    uploads: Uploads,
+    place: tuple[str, str, str],
+    make: Callable[[Photo, models.Visualization], Awaitable[bytes]],
+) -> bytes:
+    """Find the view that a picture belongs to, and make something of it."""
+    id, network, layer = place
+    choice = read_choice(layer, request.query_params, engine.settings.max_projections)
+
+    async def work() -> bytes:
+        photo = await uploads.find(id)
+        view = await engine.see(photo, await engine.network(network), choice)
+        return await make(photo, view)
+
+    with engine.queue_slot():
+        return await until_disconnect(request, engine.with_deadline(work()))
+
+
+async def _picture(
+    engine: Engine,
+    photo: Photo,
+    network: models.Network,
+    view: models.Visualization,
+    feature: int,
+    kind: Kind,
+) -> Image.Image:
+    each = _only(view, feature).projections[0]
+    if kind == "map":
+        return await engine.overlay(photo, network, view, feature)
+    picture = each.patch if kind == "patch" else each.picture
+    if picture is None:
+        raise models.InvalidChoice(f"map {feature} of {view.layer} is dead here: it has no picture")
+    return picture
+
+
+def _only(view: models.Visualization, feature: int) -> models.Visualization:
+    """Reduce a view to one of its maps; raises InvalidChoice."""
+    for each, patch in zip(view.projections, view.patches, strict=True):
+        if each.feature == feature:
+            return replace(view, projections=(each,), patches=(patch,))
+    raise models.InvalidChoice(f"map {feature} of {view.layer} is not among those listed here")
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    small = picture.copy()
+    small.thumbnail(PHOTO_SIZE, Image.Resampling.LANCZOS)
+    small.save(file, "JPEG", quality=88)
+    return file.getvalue()
+
+
+def _cached(how: str) -> dict[str, str]:
+    return {"Cache-Control": how}
+
+
+def _saved(name: str) -> dict[str, str]:
+    return {"Cache-Control": "no-cache", "Content-Disposition": f'attachment; filename="{name}"'}

@@ -1,0 +1,1 @@
+"""Photos: decoded within limits, kept under names that cannot be guessed."""

@@ -1,0 +1,1 @@
+"""What every answer needs: errors, security, templates, metrics."""

@@ -1,0 +1,82 @@
+"""What the routes of the API and of the pages take from a request."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar, cast
+
+from fastapi import Depends, File, Form, Path, Request, UploadFile
+
+import models
+from app.engine.engine import ClientLeft, Engine
+from app.photos.uploads import Photo, Uploads
+from app.web.errors import WrongMediaType
+
+T = TypeVar("T")
+
+
+def engine_of(request: Request) -> Engine:
+    """Return the application's engine."""
+    return cast(Engine, request.app.state.engine)
+
+
+def uploads_of(request: Request) -> Uploads:
+    """Return the application's photos."""
+    return cast(Uploads, request.app.state.uploads)
+
+
+EngineHere = Annotated[Engine, Depends(engine_of)]
+UploadsHere = Annotated[Uploads, Depends(uploads_of)]
+
+
+async def read_photo(
+    request: Request,
+    image: Annotated[
+        UploadFile | None,
+        File(description="JPEG, PNG, WebP, GIF (first frame), BMP, TIFF or AVIF."),
+    ] = None,
+    image_id: Annotated[str | None, Form(description="`image.id` of an earlier answer.")] = None,
+) -> "PhotoInput":
+    """Read from a form which photo is meant; raises InvalidChoice or WrongMediaType."""
+    kind = request.headers.get("content-type", "")
+    if kind and not kind.startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
+        raise WrongMediaType(f"Send the request as multipart/form-data, not as '{kind[:60]}'.")
+    file = image if image is not None and (image.filename or image.size) else None
+    if (file is None) == (image_id is None):
+        raise models.InvalidChoice("send a photo as 'image', or the 'image_id' of an earlier one")
+    return PhotoInput(await file.read() if file else None, image_id)
+
+
+class PhotoInput:
+    """A photo as a request names it: its bytes, or the id of an earlier one."""
+
+    def __init__(self, data: bytes | None, image_id: str | None) -> None:
+        self.data = data
+        self.image_id = image_id
+
+    async def find(self, uploads: Uploads) -> Photo:
+        """Decode the bytes, or recall the photo."""
+        if self.data is not None:
+            return await uploads.receive(self.data)
+        return await uploads.find(self.image_id or "")
+
+
+NameHere = Annotated[str, Path(description="A name from `GET /networks`.")]
+PhotoInputHere = Annotated[PhotoInput, Depends(read_photo)]
+
+
+async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await work for as long as the client waits for it; raises ClientLeft when it does not."""
+    job, left = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({job, left}, return_when=asyncio.FIRST_COMPLETED)
+        if not job.done():
+            raise ClientLeft("The client left before its answer was ready.")
+        return job.result()
+    finally:
+        job.cancel()
+        left.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,166 @@
+"""Failures as RFC 9457 problems: one table from error to status, one shape for every answer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+import models
+from app.engine import engine
+from app.photos import decoding, uploads
+
+MEDIA_TYPE = "application/problem+json"
+CLIENT_LEFT = 499
+SOON_SECONDS = 5
+
+
+class NotAcceptable(Exception):
+    """None of the media types that the client accepts can be given."""
+
+
+class WrongMediaType(Exception):
+    """The request's body is not of the kind that is read here."""
+
+
+STATUS: Mapping[type[Exception], int] = {
+    models.UnknownNetwork: 404,
+    models.UnknownLayer: 404,
+    models.InvalidChoice: 422,
+    models.UnreadablePicture: 415,
+    models.WeightsArriving: 503,
+    models.WeightsInvalid: 503,
+    models.WeightsMissing: 503,
+    decoding.UnreadablePhoto: 415,
+    decoding.PhotoTooLarge: 413,
+    uploads.NoSuchPhoto: 404,
+    uploads.PhotoExpired: 410,
+    uploads.StorageFull: 503,
+    engine.QueueFull: 503,
+    engine.Overdue: 503,
+    models.OutOfMemory: 503,
+    engine.ClientLeft: CLIENT_LEFT,
+    NotAcceptable: 406,
+    WrongMediaType: 415,
+}
+"""Every error that a client can cause or meet, and the status that it gets."""
+
+WORTH_RETRYING = (
+    models.WeightsArriving,
+    engine.QueueFull,
+    engine.Overdue,
+    models.OutOfMemory,
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One failure as its reader sees it; `detail` is a sentence with the way out."""
+
+    status: int
+    detail: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Name the status."""
+        return "Client Left" if self.status == CLIENT_LEFT else HTTPStatus(self.status).phrase
+
+
+PageOfProblem = Callable[[Request, Problem], Response]
+"""How pages show a problem; `app.state.page_of_problem` once there are pages."""
+
+
+def respond(request: Request, problem: Problem) -> Response:
+    """Answer with the problem: as a page or fragment to a browser, else as problem+json."""
+    page: PageOfProblem | None = getattr(request.app.state, "page_of_problem", None)
+    if page and wants_page(request):
+        response = page(request, problem)
+        response.headers.update(problem.headers)
+        return response
+    document = {
+        "type": "about:blank",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    return JSONResponse(document, problem.status, problem.headers, MEDIA_TYPE)
+
+
+def wants_page(request: Request) -> bool:
+    """Tell whether a browser asks, rather than a program."""
+    return "text/html" in request.headers.get("accept", "") or "hx-request" in request.headers
+
+
+def problem_of(error: Exception) -> Problem:
+    """Look an error of ours up in the table."""
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    headers = {}
+    if isinstance(error, WORTH_RETRYING):
+        headers["Retry-After"] = str(getattr(error, "retry_after", SOON_SECONDS))
+    return Problem(status, str(error), headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure of the application a problem."""
+    for kind in STATUS:
+        app.add_exception_handler(kind, _of_ours)
+    app.add_exception_handler(HTTPException, _of_framework)
+    app.add_exception_handler(RequestValidationError, _of_parameters)
+
+
+def _of_ours(request: Request, error: Exception) -> Response:
+    return respond(request, problem_of(error))
+
+
+def _of_framework(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    return respond(request, Problem(error.status_code, _sentence(request, error), headers))
+
+
+def _sentence(request: Request, error: HTTPException) -> str:
+    path = request.url.path[:80]
+    match error.status_code:
+        case 404:
+            return f"There is nothing at '{path}'; the API is described at /docs."
+        case 405:
+            allowed = (error.headers or {}).get("Allow", "another method")
+            return f"{request.method} is not possible at '{path}'; it takes {allowed}."
+        case 413:
+            return too_long(request.app.state.settings.max_upload_bytes)
+        case 400:
+            return f"The request cannot be read: {error.detail}"
+    return str(error.detail)
+
+
+def too_long(limit: int) -> str:
+    """Say that a request's body is over the limit."""
+    return f"The request is larger than {limit:,} bytes: send a smaller photo."
+
+
+def _of_parameters(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    sentences = dict.fromkeys(_describe(one) for one in error.errors())
+    return respond(request, Problem(422, " ".join(sentences)))
+
+
+def _describe(error: Mapping[str, object]) -> str:
+    place = error.get("loc")
+    name = str(place[-1]) if isinstance(place, tuple) and place else "request"
+    if error.get("type") == "missing":
+        return f"'{name}' is missing."
+    message = str(error.get("msg", "is not valid")).removeprefix("Value error, ")
+    if message.startswith("Input should "):
+        message = (
+            f"should {message.removeprefix('Input should ')}, not {_shorten(error.get('input'))}"
+        )
+    return f"'{name}': {message}."
+
+
+def _shorten(value: object) -> str:
+    text = value if isinstance(value, str) else type(value).__name__
+    return f"'{text[:40]}…'" if len(text) > 40 else f"'{text}'"

@@ -1,0 +1,36 @@
+"""How pages are drawn: the templates, and what each of them may use."""
+
+import re
+from functools import cache
+from hashlib import sha256
+
+from fastapi.templating import Jinja2Templates
+from jinja2 import StrictUndefined
+from markupsafe import Markup, escape
+
+from app.web.folders import folder
+
+
+@cache
+def static(name: str) -> str:
+    """Link a static file by its content, so that it can be cached for ever."""
+    digest = sha256((folder("static") / name).read_bytes()).hexdigest()
+    return f"/static/{name}?v={digest[:12]}"
+
+
+def number(value: float) -> str:
+    """Write a number in few digits."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
+    return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else "0"
+
+
+def code(text: str) -> Markup:
+    """Set what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
+templates = Jinja2Templates(folder("templates"))
+templates.env.undefined = StrictUndefined
+templates.env.globals["static"] = static
+templates.env.filters["number"] = number
+templates.env.filters["code"] = code

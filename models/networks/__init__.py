@@ -1,0 +1,1 @@
+"""The networks: their papers' tables, their steps, and how photos are shown to them."""

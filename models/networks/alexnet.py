@@ -1,0 +1,50 @@
+"""AlexNet: the network of Krizhevsky et al. (2012), and torchvision's later, slimmer one."""
+
+from models.networks.architecture import Architecture, Dense, Filters, Norm, Normalization, Pooling
+from models.networks.preprocessing import Preprocessing
+
+HEAD = (Dense("fc6", 4096), Dense("fc7", 4096), Dense("fc8", 1000))
+
+ALEXNET = Architecture(
+    name="alexnet",
+    title="AlexNet (one column)",
+    paper="Krizhevsky, One weird trick for parallelizing CNNs, 2014",
+    rows=(
+        Filters("conv1", 64, 11, stride=4, padding=2),
+        Pooling("pool1", 3, 2),
+        Filters("conv2", 192, 5, padding=2),
+        Pooling("pool2", 3, 2),
+        Filters("conv3", 384, 3, padding=1),
+        Filters("conv4", 256, 3, padding=1),
+        Filters("conv5", 256, 3, padding=1),
+        Pooling("pool5", 3, 2),
+        *HEAD,
+    ),
+    preprocessing=Preprocessing(),
+    adaptive=6,
+    dropout=0.5,
+)
+
+ALEXNET2012 = Architecture(
+    name="alexnet2012",
+    title="AlexNet (2012)",
+    paper="Krizhevsky, Sutskever and Hinton, ImageNet classification with deep CNNs, 2012",
+    rows=(
+        Filters("conv1", 96, 11, stride=4),
+        Pooling("pool1", 3, 2, ceil_mode=True),
+        Norm("norm1"),
+        Filters("conv2", 256, 5, padding=2),
+        Pooling("pool2", 3, 2, ceil_mode=True),
+        Norm("norm2"),
+        Filters("conv3", 384, 3, padding=1),
+        Filters("conv4", 384, 3, padding=1),
+        Filters("conv5", 256, 3, padding=1),
+        Pooling("pool5", 3, 2, ceil_mode=True),
+        *HEAD,
+    ),
+    preprocessing=Preprocessing(size=227),
+    norm=Normalization(),
+    dropout=0.5,
+)
+
+ARCHITECTURES = (ALEXNET, ALEXNET2012)

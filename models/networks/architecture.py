@@ -1,0 +1,75 @@
+"""A network as its paper prints it: a table of rows, and the constants that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from models.networks.preprocessing import Preprocessing
+from models.networks.steps import ReLU, Step
+
+LayerKind = Literal["conv", "pool", "norm", "fc"]
+
+
+class Filters(NamedTuple):
+    """A convolution with its nonlinearity, as a paper's table prints it."""
+
+    name: str
+    maps: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+
+
+class Pooling(NamedTuple):
+    """A pooling layer."""
+
+    name: str
+    kernel: int
+    stride: int
+    ceil_mode: bool = False
+    average: bool = False
+
+
+class Norm(NamedTuple):
+    """A local response normalisation; its constants come with the weights."""
+
+    name: str
+
+
+class Dense(NamedTuple):
+    """A fully connected layer; the last one of a network has no nonlinearity."""
+
+    name: str
+    units: int
+
+
+Row = Filters | Pooling | Norm | Dense
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Local response normalisation's place and constants; ``alpha`` in torch's sense."""
+
+    order: Literal["pool-norm", "norm-pool"] = "pool-norm"
+    size: int = 5
+    alpha: float = 5e-4
+    beta: float = 0.75
+    k: float = 2.0
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network as its paper describes it."""
+
+    name: str
+    title: str
+    paper: str
+    rows: tuple[Row, ...]
+    preprocessing: Preprocessing
+    norm: Normalization | None = None
+    activation: Callable[[], Step] = ReLU
+    batch_norm: bool = False
+    adaptive: int | None = None
+    dropout: float = 0.0

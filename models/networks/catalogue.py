@@ -1,0 +1,40 @@
+"""Every network there is, by name, in the order of history."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+
+from models.errors import UnknownNetwork
+from models.networks import alexnet, lenet, vgg, zfnet
+from models.networks.architecture import Architecture
+from models.networks.build import build
+from models.networks.network import LayerInfo, Network
+
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+    {
+        architecture.name: architecture
+        for paper in (lenet, alexnet, zfnet, vgg)
+        for architecture in paper.ARCHITECTURES
+    }
+)
+
+
+def architecture(name: str) -> Architecture:
+    """Find an architecture; raise UnknownNetwork with the names that there are."""
+    try:
+        return ARCHITECTURES[name]
+    except KeyError:
+        names = ", ".join(ARCHITECTURES)
+        raise UnknownNetwork(f"there is no network {name!r}; there are {names}") from None
+
+
+def build_on_meta(name: str) -> Network:
+    """Build a network without memory for its weights, to ask it about its layers."""
+    with torch.device("meta"):
+        return build(architecture(name))
+
+
+def describe_layers(name: str) -> list[LayerInfo]:
+    """Describe the layers of a network whose weights need not be there."""
+    return build_on_meta(name).describe()

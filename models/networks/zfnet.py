@@ -1,0 +1,45 @@
+"""ZFNet: Zeiler & Fergus (2013), Fig. 3, and the wider one whose 16.0 % top-5 error they report."""
+
+from models.networks.architecture import (
+    Architecture,
+    Dense,
+    Filters,
+    Norm,
+    Normalization,
+    Pooling,
+    Row,
+)
+from models.networks.preprocessing import Preprocessing
+
+PAPER = "Zeiler and Fergus, Visualizing and understanding convolutional networks, 2013"
+
+
+def _rows(conv3: int, conv4: int, conv5: int) -> tuple[Row, ...]:
+    """Return Fig. 3's layers with these widths on top."""
+    return (
+        Filters("conv1", 96, 7, stride=2, padding=1),
+        Pooling("pool1", 3, 2, ceil_mode=True),
+        Norm("norm1"),
+        Filters("conv2", 256, 5, stride=2),
+        Pooling("pool2", 3, 2, ceil_mode=True),
+        Norm("norm2"),
+        Filters("conv3", conv3, 3, padding=1),
+        Filters("conv4", conv4, 3, padding=1),
+        Filters("conv5", conv5, 3, padding=1),
+        Pooling("pool5", 3, 2),
+        Dense("fc6", 4096),
+        Dense("fc7", 4096),
+        Dense("fc8", 1000),
+    )
+
+
+def _zfnet(name: str, title: str, rows: tuple[Row, ...]) -> Architecture:
+    return Architecture(
+        name, title, PAPER, rows, Preprocessing(), norm=Normalization(), dropout=0.5
+    )
+
+
+ZFNET = _zfnet("zfnet", "ZFNet", _rows(384, 384, 256))
+ZFNET_B = _zfnet("zfnet_b", "ZFNet, layers 3-5 of 512, 1024, 512", _rows(512, 1024, 512))
+
+ARCHITECTURES = (ZFNET, ZFNET_B)

@@ -1,0 +1,1 @@
+"""The deconvnet: record a forward pass, choose units, walk down to pixels, draw what arrives."""

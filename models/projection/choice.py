@@ -1,0 +1,48 @@
+"""What to project: every option that a person or a program can choose, declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.errors import InvalidChoice
+from models.networks.preprocessing import FITS
+from models.networks.rules import RULES
+
+METHODS = tuple(RULES)
+SEEDS = ("unit", "map")
+
+TOP = 9
+"""How many maps are shown where nothing is said: the paper's nine."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to project: ``features``, or else the ``top`` strongest maps, of one layer.
+
+    ``unit`` is a place (y, x), the same in every map; without it each map's strongest is taken.
+    ``limit`` bounds how many projections one answer may hold.
+    """
+
+    layer: str | None = None
+    method: str = "deconvnet"
+    seed: str = "unit"
+    top: int | None = None
+    features: tuple[int, ...] | None = None
+    unit: tuple[int, int] | None = None
+    fit: str = "crop"
+    limit: int = 256
+
+
+def check(choice: Choice) -> None:
+    """Raise InvalidChoice for what no network and photo could satisfy."""
+    for name, value, known in (
+        ("method", choice.method, METHODS),
+        ("seed", choice.seed, SEEDS),
+        ("fit", choice.fit, FITS),
+    ):
+        if value not in known:
+            raise InvalidChoice(f"{name} is one of {', '.join(known)}, not {value!r}")
+    if choice.features is not None and choice.top is not None:
+        raise InvalidChoice("give either features or top, not both")
+    if choice.unit is not None and choice.seed == "map":
+        raise InvalidChoice("a unit is one place, seed=map the whole map: give one of them")

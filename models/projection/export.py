@@ -1,0 +1,90 @@
+"""A visualization as bytes: PNG, ZIP, npz. The same view gives the same bytes, always."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from models import render
+from models.networks.signal import Size
+from models.projection.visualize import Projection, Visualization
+
+COMPRESSION = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+"""How PNGs are packed: projections are noisy, so that runs alone pack best, and fastest."""
+
+
+def encode_png(picture: Image.Image, metadata: PngInfo | None = None) -> bytes:
+    """Write a picture as PNG, without metadata but what is ``metadata``."""
+    file = io.BytesIO()
+    picture.save(file, "PNG", pnginfo=metadata, **COMPRESSION)
+    return file.getvalue()
+
+
+def provenance_text(view: Visualization) -> str:
+    """Say as JSON what was asked, and of which weights."""
+    asked = {name: getattr(view, name) for name in ("network", "layer", "method", "seed", "fit")}
+    return json.dumps({**asked, "weights": asdict(view.provenance)})
+
+
+def to_png_sheet(view: Visualization) -> bytes:
+    """Draw all projections beside their patches on one sheet, which says in a text chunk whose."""
+    cells = [(each.picture, each.patch, _caption(each)) for each in view.projections]
+    metadata = PngInfo()
+    metadata.add_itxt("deconvnet", provenance_text(view))
+    return encode_png(render.sheet(cells), metadata)
+
+
+def _caption(each: Projection) -> str:
+    state = f"{each.activation:.4g}" if each.picture else f"{each.activation:.4g} (dead)"
+    return f"map {each.feature}: {state}"
+
+
+def entry_names(each: Projection) -> tuple[str | None, str]:
+    """Name the files of a projection and of its patch inside a ZIP."""
+    return (
+        f"{each.feature:05}-projection.png" if each.picture else None,
+        f"{each.feature:05}-patch.png",
+    )
+
+
+def to_zip(view: Visualization, document: str) -> bytes:
+    """Pack the pictures and ``visualization.json``, stored, with one fixed date."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("visualization.json"), document)
+        for each in view.projections:
+            name, patch = entry_names(each)
+            if name and each.picture:
+                archive.writestr(zipfile.ZipInfo(name), encode_png(each.picture))
+            archive.writestr(zipfile.ZipInfo(patch), encode_png(each.patch))
+    return file.getvalue()
+
+
+def to_npz(view: Visualization) -> bytes:
+    """Write the numbers as arrays: projections (N, C, H, W) on the whole input, in its units.
+
+    An npz is a ZIP: its comment says whose weights they are of.
+    """
+    width, height = view.input
+    size = Size(view.channels, height, width)
+    canvases = torch.stack([patch.canvas(size) for patch in view.patches])
+    file = io.BytesIO()
+    np.savez(
+        file,
+        features=np.array([each.feature for each in view.projections], np.int64),
+        units=np.array([each.unit or (-1, -1) for each in view.projections], np.int64),
+        activations=np.array([each.activation for each in view.projections], np.float32),
+        receptive_fields=np.array([each.receptive_field for each in view.projections], np.int64),
+        projections=canvases.to("cpu", torch.float32).numpy(),
+    )
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.comment = provenance_text(view).encode()
+    return file.getvalue()

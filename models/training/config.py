@@ -1,0 +1,27 @@
+"""The paper's recipe in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KEPT_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
+"""The epochs that the paper's Fig. 4 shows."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The paper's settings; ``batch`` is that of all processes together."""
+
+    epochs: int = 70
+    batch: int = 128
+    rate: float = 0.01
+    momentum: float = 0.9
+    dropout: float = 0.5
+    radius: float = 0.1
+    """A filter whose root mean square exceeds this is scaled back to it."""
+    patience: int = 5
+    """After so many epochs without a lower error the rate falls to a tenth."""
+    augment: bool = True
+    seed: int = 0
+    every: int = 200
+    """Steps between two checkpoints."""

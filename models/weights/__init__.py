@@ -1,0 +1,1 @@
+"""Weights: where they come from, how their files are read, whose they are."""

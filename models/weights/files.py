@@ -1,0 +1,170 @@
+"""Weight files read safely: every tensor checked, nothing that is in a file run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.errors import WeightsInvalid
+from models.networks.architecture import Architecture
+from models.weights.download import hash_of
+from models.weights.naming import Naming, is_learned, rename
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file's tensors by our own keys, and what the file says of itself."""
+
+    path: Path
+    sha256: str
+    tensors: Mapping[str, Tensor]
+    naming: Naming
+    metadata: Mapping[str, Any]
+
+
+def read(path: Path, architecture: Architecture) -> WeightsFile:
+    """Read a ``.safetensors`` or ``.pth`` file for an architecture; run nothing that is in it.
+
+    Raises WeightsInvalid with a sentence for a file that is damaged, unsafe or another network's.
+    """
+    load = _read_safetensors if path.suffix == ".safetensors" else _read_pth
+    try:
+        path.open("rb").close()
+        tensors, metadata = load(path)
+    except WeightsInvalid:
+        raise
+    except OSError as error:
+        raise WeightsInvalid(f"{path.name} cannot be read: {error.strerror or error}") from error
+    _check(path, tensors)
+    naming, named = rename(path, tensors, architecture)
+    floats = {key: tensor.to(torch.float32) for key, tensor in named.items()}
+    return WeightsFile(path, hash_of(path), floats, naming, metadata)
+
+
+def glance(path: Path) -> WeightsFile:
+    """Read what a ``.safetensors`` file says of itself, without its tensors."""
+    with _opened(path) as file:
+        own = not any(key.startswith(("features.", "classifier.")) for key in file.keys())
+        metadata = _metadata(path, (file.metadata() or {}).get("deconvnet"))
+    return WeightsFile(path, hash_of(path), {}, "own" if own else "torchvision", metadata)
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> None:
+    """Write tensors of our own keys with the ``deconvnet`` entry that describes them."""
+    metadata = {"deconvnet": json.dumps(described)}
+    replace_file(path, lambda part: save_file(dict(tensors), part, metadata))
+
+
+def replace_file(file: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that an interruption leaves the old one or the new one, whole."""
+    unfinished = file.with_name(f"{file.name}.part")
+    try:
+        write(unfinished)
+        unfinished.chmod(0o644)  # safetensors lets nobody else read its files
+        with unfinished.open("rb") as written:
+            os.fsync(written.fileno())
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with _opened(path) as file:
+        # copied, for what is mapped dies with a file that somebody overwrites in place
+        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}
+        text = (file.metadata() or {}).get("deconvnet")
+    return tensors, _metadata(path, text)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise WeightsInvalid(f"{path.name} is no whole safetensors file: {error}") from error
+
+
+def _metadata(path: Path, text: str | None) -> dict[str, Any]:
+    try:
+        metadata = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise WeightsInvalid(f"{path.name}: its metadata is not JSON: {error}") from error
+    if not isinstance(metadata, dict):
+        raise WeightsInvalid(f"{path.name}: its metadata is not a JSON object")
+    return metadata
+
+
+def _read_pth(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    _check_archive(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the pickle trips over
+        raise WeightsInvalid(f"{path.name} {_trouble(error)}") from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not content:
+        raise WeightsInvalid(f"{path.name} holds no state dict")
+    wrapped = all(str(key).startswith("module.") for key in content)  # saved from DataParallel
+    prefix = "module." if wrapped else ""
+    return {str(key).removeprefix(prefix): value for key, value in content.items()}, {}
+
+
+def _trouble(error: Exception) -> str:
+    """Say what torch found: code, or a file that is not whole."""
+    if not isinstance(error, UnpicklingError):
+        return "is damaged or cut short; nothing in it was run"
+    if code := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        return f"holds code, {code[1]}, and nothing in it was run; save its state_dict() instead"
+    return "is damaged or holds more than tensors; nothing in it was run"
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that would grow in memory beyond what it takes on disk."""
+    if not zipfile.is_zipfile(path):
+        return  # torch's old format: one plain stream, no larger than the file
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise WeightsInvalid(f"{path.name} is a damaged archive: {error}") from error
+    deflated = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if deflated or sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise WeightsInvalid(f"{path.name} is compressed, which torch.save never does")
+
+
+def _check(path: Path, tensors: Mapping[str, object]) -> None:
+    """Refuse whatever is not dense, finite tensors of floats, each filling its own storage."""
+    dense = {key: _dense(path, key, tensor) for key, tensor in tensors.items() if is_learned(key)}
+    if sum(tensor.nbytes for tensor in dense.values()) > path.stat().st_size:
+        raise WeightsInvalid(f"{path.name}: its tensors share what they hold")
+    for key, tensor in dense.items():
+        if not bool(torch.isfinite(tensor.to(torch.float32)).all()):
+            raise WeightsInvalid(f"{path.name}: {key} holds NaN or infinity")
+
+
+def _dense(path: Path, key: str, tensor: object) -> Tensor:
+    if not isinstance(tensor, Tensor):
+        raise WeightsInvalid(f"{path.name}: {key} is no tensor")
+    if tensor.device.type == "meta":
+        raise WeightsInvalid(f"{path.name}: {key} is a meta tensor, a shape without numbers")
+    if tensor.layout != torch.strided:
+        raise WeightsInvalid(f"{path.name}: {key} is sparse; only dense tensors are read")
+    if not tensor.dtype.is_floating_point:
+        raise WeightsInvalid(f"{path.name}: {key} is {tensor.dtype}, not floating point")
+    if tensor.nbytes > tensor.untyped_storage().nbytes():
+        raise WeightsInvalid(f"{path.name}: {key} claims more numbers than the file holds")
+    return tensor

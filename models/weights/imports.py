@@ -1,0 +1,66 @@
+"""Your own weights: a file of any known format, checked and kept as a network's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from safetensors import SafetensorError
+
+from models.errors import WeightsInvalid
+from models.networks.catalogue import architecture, describe_layers
+from models.networks.network import Provenance
+from models.weights.assembly import assemble
+from models.weights.download import unpack
+from models.weights.files import glance, read, write
+from models.weights.metadata import describe, provenance_of
+from models.weights.sources import Sources, own_file
+
+
+def import_weights(
+    file: Path, name: str, sources: Sources, labels: Path | None = None
+) -> Provenance:
+    """Check a file of any known format and keep it as a network's own weights.
+
+    ``labels`` has one class on each line. Nothing changes, and nothing in the file is run, unless
+    all of it is well: raises UnknownNetwork, WeightsInvalid.
+    """
+    kind = architecture(name)
+    with TemporaryDirectory(prefix="deconvnet-") as folder:
+        found = read(_unpacked(file, name, Path(folder)), kind)
+    metadata = {"source": f"imported from {file.name}", **found.metadata}
+    if labels is not None:
+        metadata["classes"] = _read_labels(labels)
+    found = replace(found, path=file, metadata=metadata)
+    provenance = assemble(found, kind, "yours").provenance
+    try:
+        sources.weights_dir.mkdir(parents=True, exist_ok=True)
+        write(own_file(name, sources), found.tensors, describe(found, provenance))
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsInvalid(f"{own_file(name, sources)} cannot be written: {reason}") from error
+    return provenance_of(glance(own_file(name, sources)), kind, "yours")
+
+
+def _unpacked(file: Path, name: str, folder: Path) -> Path:
+    """Return the file itself, or what an archive such as pytorchcv's holds."""
+    if file.suffix != ".zip":
+        return file
+    inside = folder / file.stem
+    try:
+        unpack(file, inside, 8 * sum(layer.parameters for layer in describe_layers(name)) + 2**20)
+    except OSError as error:
+        raise WeightsInvalid(f"{file.name} cannot be read: {error.strerror or error}") from error
+    return inside
+
+
+def _read_labels(file: Path) -> list[str]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").strip().splitlines()
+    except (OSError, UnicodeError) as error:
+        raise WeightsInvalid(f"{file.name} cannot be read as text: {error}") from error
+    labels = [line.strip() for line in lines] or [""]
+    if "" in labels:
+        raise WeightsInvalid(f"{file.name}: line {labels.index('') + 1} names no class")
+    return labels

@@ -1,0 +1,118 @@
+"""What a weights file says of itself: preprocessing, normalisation, classes, provenance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, replace
+from typing import Any, TypeVar
+
+from models.errors import WeightsInvalid
+from models.networks.architecture import Architecture, Normalization
+from models.networks.network import Provenance
+from models.networks.preprocessing import Preprocessing
+from models.weights.files import WeightsFile
+
+D = TypeVar("D", Preprocessing, Normalization)
+
+
+def provenance_of(file: WeightsFile, architecture: Architecture, source: str) -> Provenance:
+    """Say where a file's weights come from and what they want to see; raises WeightsInvalid."""
+    classes = read_classes(file)
+    return Provenance(
+        source=source,
+        sha256=file.sha256,
+        trained=bool(file.metadata.get("trained", True)),
+        classes=len(classes) if classes else None,
+        licence=_text(file, "licence"),
+        description=_text(file, "source"),
+        preprocessing=_preprocessing(file, architecture),
+        norm=_norm(file, architecture),
+    )
+
+
+def describe(file: WeightsFile, provenance: Provenance) -> dict[str, Any]:
+    """Return the ``deconvnet`` entry that says all that is known of a file's weights."""
+    assert provenance.preprocessing is not None, "weights that were read have one"
+    metadata = {
+        "preprocessing": asdict(provenance.preprocessing),
+        "norm": asdict(provenance.norm) if provenance.norm else None,
+        "classes": read_classes(file),
+        "source": provenance.description,
+        "licence": provenance.licence,
+    }
+    kept = {key: value for key, value in metadata.items() if value is not None}
+    return kept if provenance.trained else {**kept, "trained": False}
+
+
+def _norm(file: WeightsFile, architecture: Architecture) -> Normalization | None:
+    """Return the normalisation that the weights were trained with."""
+    if architecture.norm is None:
+        return None
+    if "norm" in file.metadata:
+        return _dataclass(file, architecture.norm, "norm")
+    if file.naming == "pytorchcv":
+        return Normalization(order="norm-pool", alpha=1e-4)
+    return architecture.norm
+
+
+def _preprocessing(file: WeightsFile, architecture: Architecture) -> Preprocessing:
+    """Return how photos were shown in training."""
+    if "preprocessing" not in file.metadata:
+        return architecture.preprocessing
+    found = _dataclass(file, architecture.preprocessing, "preprocessing")
+    channels = 1 if found.channel_order == "L" else 3
+    fits = len(found.mean) == len(found.std) == channels == architecture.preprocessing.channels
+    numbers = (*found.mean, *found.std, found.scale)
+    sane = all(-1e6 < number < 1e6 for number in numbers) and min(found.std) > 0 < found.scale
+    if not (fits and sane and 8 <= found.size <= 1024 and 8 <= found.resize <= 2048):
+        raise WeightsInvalid(f"{file.path.name}: its preprocessing makes no sense: {found}")
+    return found
+
+
+def _dataclass(file: WeightsFile, default: D, entry: str) -> D:
+    """Take from a metadata entry what it says, each field of the default's type."""
+    given = file.metadata[entry]
+    if not isinstance(given, dict):
+        raise WeightsInvalid(f"{file.path.name}: metadata {entry!r} is not an object")
+    values: dict[str, Any] = {}
+    for field in fields(default):
+        like = getattr(default, field.name)
+        values[field.name] = _as(file, entry, field.name, given.get(field.name, like), like)
+    return replace(default, **values)
+
+
+LONGEST = 1000
+"""Characters that are kept of a text in the metadata."""
+
+CHOICES = {"order": ("pool-norm", "norm-pool"), "channel_order": ("RGB", "BGR", "L")}
+
+
+def _as(file: WeightsFile, entry: str, name: str, value: object, like: object) -> object:
+    """Check one value of the metadata against the type of its default."""
+    match like, value:
+        case str(), str() if value in CHOICES[name]:
+            return value
+        case int(), int() if not isinstance(value, bool):
+            return value
+        case float(), int() | float() if not isinstance(value, bool):
+            return float(value)
+        case tuple(), list() | tuple() if all(isinstance(v, int | float) for v in value):
+            return tuple(float(v) for v in value)
+    raise WeightsInvalid(f"{file.path.name}: metadata {entry}.{name} cannot be {value!r}")
+
+
+def _text(file: WeightsFile, entry: str) -> str | None:
+    """Return an entry of the metadata that is a sentence."""
+    found = file.metadata.get(entry)
+    if found is not None and not isinstance(found, str):
+        raise WeightsInvalid(f"{file.path.name}: metadata {entry!r} is no text")
+    return found and found[:LONGEST]
+
+
+def read_classes(file: WeightsFile) -> tuple[str, ...] | None:
+    """Return the class labels that the file carries."""
+    classes = file.metadata.get("classes")
+    if classes is None:
+        return None
+    if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
+        raise WeightsInvalid(f"{file.path.name}: metadata 'classes' is not a list of names")
+    return tuple(classes) or None

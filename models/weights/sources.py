@@ -1,0 +1,235 @@
+"""Where a network's weights come from, and the network filled with them.
+
+In order: your own file, published weights that have been fetched, the starter weights that ship
+with the project. Random weights come only when asked for, and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from models.errors import WeightsInvalid, WeightsMissing
+from models.networks.build import build
+from models.networks.catalogue import architecture
+from models.networks.network import Network, Provenance
+from models.networks.signal import layout
+from models.weights.assembly import assemble
+from models.weights.download import OnProgress, Published, fetch, is_whole, recorded_sha256
+from models.weights.files import WeightsFile, glance, read
+from models.weights.metadata import provenance_of
+from models.weights.naming import Naming
+
+STARTER = Path(__file__).parent / "starter"
+SEED = 0
+Source = Literal["yours", "published", "starter", "random"]
+State = Literal["ready", "downloading", "available", "missing"]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where to look for weights."""
+
+    weights_dir: Path
+    cache_dir: Path
+    offline: bool = False
+    random: bool = False
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What weights a network would have, without loading them."""
+
+    state: State
+    source: Source | None
+    path: Path | None
+    nbytes: int | None
+    how: str
+    """A sentence or two: what these weights are, and how to get some, or others."""
+    offered_nbytes: int | None = None
+    """Size of the published weights, where they are not here and may be fetched."""
+    arriving: tuple[int, int] | None = None
+    """Bytes that have arrived and are expected, while somebody fetches the published weights."""
+    failure: str | None = None
+    """Why the last fetch failed, while that is remembered."""
+
+
+def find_weights(name: str, sources: Sources) -> WeightsInfo:
+    """Say which weights a network would load; raise UnknownNetwork."""
+    architecture(name)
+    if sources.random:
+        return WeightsInfo("ready", "random", None, None, "Random weights: nothing was learned.")
+    for source, path in _places(name, sources):
+        if path.is_file():
+            return _found(name, source, path, sources)
+    offer = published(name)
+    if offer is None:
+        own = own_file(name, sources)
+        how = f"No published weights of {name} are known; put your own into {own}."
+        return WeightsInfo("missing", None, None, None, how)
+    how = f"Run {_command(name, offer)}, or put your own into {own_file(name, sources)}."
+    if sources.offline:
+        return WeightsInfo("missing", None, None, offer.nbytes, f"{OFFLINE} Elsewhere: {how}")
+    return WeightsInfo("available", None, None, offer.nbytes, how, offer.nbytes)
+
+
+OFFLINE = "DECONVNET_OFFLINE=1: nothing is fetched."
+
+
+def _found(name: str, source: Source, path: Path, sources: Sources) -> WeightsInfo:
+    info = WeightsInfo("ready", source, path, path.stat().st_size, _about(source, path))
+    offer = published(name)
+    if source != "starter" or offer is None or sources.offline:
+        return info
+    how = f"{info.how} {_command(name, offer)} brings the published ones."
+    return replace(info, how=how, offered_nbytes=offer.nbytes)
+
+
+def published(name: str) -> Published | None:
+    """Find the weights that somebody has published for a network."""
+    from models.weights.published import PUBLISHED
+
+    return PUBLISHED.get(name)
+
+
+def _command(name: str, offer: Published) -> str:
+    return f"'deconvnet weights fetch {name}' ({offer.nbytes / 1e6:.0f} MB)"
+
+
+def fetch_weights(
+    name: str, sources: Sources, on_progress: OnProgress = lambda done, total: None
+) -> Path:
+    """Fetch a network's published weights and return their file; see ``fetch``.
+
+    Raises UnknownNetwork, WeightsMissing where there are none to be had, WeightsInvalid.
+    """
+    architecture(name)
+    offer = published(name)
+    if offer is None or sources.offline:
+        raise WeightsMissing(f"{name} is not fetched. {find_weights(name, sources).how}")
+    return fetch(offer, sources.cache_dir, on_progress)
+
+
+def look_up(name: str, sources: Sources) -> Provenance | None:
+    """Say where a network's weights come from, without loading them where that can be avoided.
+
+    None where there are none, or none that can be read.
+    """
+    info = find_weights(name, sources)
+    if info.source == "random":
+        return _random(name)
+    if info.path is None or info.source is None:
+        return None
+    try:
+        return _look_up(name, info.source, info.path, info.path.stat().st_mtime_ns)
+    except (OSError, WeightsInvalid):
+        return None
+
+
+@lru_cache(64)
+def _look_up(name: str, source: Source, path: Path, written: int) -> Provenance:
+    kind, offer = architecture(name), published(name)
+    if path.suffix == ".safetensors":
+        file = glance(path)
+    elif source == "published" and offer is not None and (sha256 := recorded_sha256(path)):
+        naming: Naming = "pytorchcv" if offer.is_packed else "torchvision"
+        file = _with_labels(WeightsFile(path, sha256, {}, naming, {}), offer)
+    else:
+        file = read(path, kind)
+    return provenance_of(file, kind, source)
+
+
+def load(name: str, sources: Sources, device: str = "cpu") -> Network:
+    """Load a network with its weights onto a device, ready to record and project.
+
+    Raises UnknownNetwork, WeightsMissing (its sentence says how to get them), WeightsInvalid.
+    """
+    info = find_weights(name, sources)
+    if info.source == "random":
+        network = randomized(name)
+    elif info.path is None:
+        raise WeightsMissing(f"{name} has no weights here. {info.how}")
+    else:
+        network = _assemble(name, info)
+    where = torch.device(device)
+    network.to(where).to(memory_format=layout(where))
+    return network.requires_grad_(requires_grad=False)
+
+
+def _assemble(name: str, info: WeightsInfo) -> Network:
+    assert info.path is not None and info.source is not None
+    file, offer = read(info.path, architecture(name)), published(name)
+    if info.source == "published" and offer is not None:
+        _expect(file, offer, name)
+        file = _with_labels(file, offer)
+    return assemble(file, architecture(name), info.source)
+
+
+def _expect(file: WeightsFile, offer: Published, name: str) -> None:
+    """Refuse a fetched file that is no longer what was fetched."""
+    known = recorded_sha256(file.path)
+    if known != file.sha256 if known else not is_whole(file.path, offer):
+        raise WeightsInvalid(
+            f"{file.path.name} is not what was published; "
+            f"'deconvnet weights fetch {name}' fetches it again"
+        )
+
+
+def _with_labels(file: WeightsFile, offer: Published) -> WeightsFile:
+    """Add what is known of published weights and the file does not say."""
+    from models.weights.published import imagenet_classes
+
+    known = {
+        "classes": imagenet_classes(),
+        "licence": offer.licence,
+        "source": offer.description,
+    }
+    return replace(file, metadata=known | dict(file.metadata))
+
+
+def randomized(name: str) -> Network:
+    """Build a network with random weights, the same each time: He et al.'s, biases zero."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        network = build(architecture(name), provenance=_random(name))
+        for key, tensor in network.tensors().items():
+            if tensor.dim() > 1:
+                nn.init.kaiming_normal_(tensor)
+            elif key.endswith("bias"):
+                nn.init.zeros_(tensor)
+    return network
+
+
+def _random(name: str) -> Provenance:
+    kind = architecture(name)
+    return Provenance("random", "", trained=False, preprocessing=kind.preprocessing, norm=kind.norm)
+
+
+def _places(name: str, sources: Sources) -> Iterator[tuple[Source, Path]]:
+    """Yield every file that may hold the weights, best first."""
+    yield "yours", sources.weights_dir / f"{name}.safetensors"
+    yield "yours", sources.weights_dir / f"{name}.pth"
+    offer = published(name)
+    if offer is not None:
+        yield "published", sources.cache_dir / offer.filename
+    yield "starter", STARTER / f"{name}.safetensors"
+
+
+def own_file(name: str, sources: Sources) -> Path:
+    """Name the file that holds your own weights of a network."""
+    return sources.weights_dir / f"{name}.safetensors"
+
+
+def _about(source: Source, path: Path) -> str:
+    match source:
+        case "yours":
+            return f"Your own weights, {path.name}."
+        case "published":
+            return f"Published weights, {path.name}."
+    return "Starter weights that ship with the project: small, learned on few photos."

@@ -1,0 +1,128 @@
+"""Make the starter weights: distil a published AlexNet's features, then learn a classifier.
+
+``python -m recipes train|evaluate|filters --help`` says how to run it, and docs/weights.md is the
+card of what came out. Every stage goes on from its last checkpoint.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from models.networks.catalogue import architecture
+from models.networks.network import Network
+from models.training.checkpoint import write_weights
+from models.weights.assembly import assemble, fill
+from models.weights.files import read
+from recipes.classes import center_scores, learn_classes, tune, view_photos
+from recipes.digits import learn_digits
+from recipes.evaluation import evaluate
+from recipes.features import Lesson, distil
+from recipes.filters import correlate_neighbours, count_weak, draw_filters
+from recipes.photos import ALIGNMENTS, is_held_out, label_photos, read_photos
+from recipes.students import make_student, read_teacher, revive
+
+log = logging.getLogger(__name__)
+PHOTOS = "starter: features distilled from BVLC AlexNet on 11,144 photos, classifier on Caltech-101"
+DIGITS = "starter: learned on MNIST's 60,000 training digits"
+
+
+def train(options: argparse.Namespace) -> None:
+    """Run every phase that is not yet done and write the weights."""
+    work: Path = options.work
+    work.mkdir(parents=True, exist_ok=True)
+    if options.network == "lenet5":
+        network = learn_digits(options.data, options.steps or 12_000, work / "digits.pt")
+        description = DIGITS
+    else:
+        network = train_on_photos(options, work)
+        description = PHOTOS
+    write_weights(network, options.out, torch.float16, source=description, licence="MIT")
+
+
+def train_on_photos(options: argparse.Namespace, work: Path) -> Network:
+    """Distil features, learn the classes with fc8 alone, then with the whole network."""
+    torch.manual_seed(0)
+    photos = read_photos(options.data)
+    labels = label_photos(list(photos))
+    classes = tuple(sorted(set(labels.values())))
+    log.info("%d photos, %d of them of %d classes", len(photos), len(labels), len(classes))
+    student = make_student(options.network, classes)
+    if options.start:
+        fill(student, read(options.start, student.architecture).tensors, options.start.name)
+        revive(student, options.revive)
+    lesson = Lesson(student, read_teacher(options.teacher))
+    lesson.to(memory_format=torch.channels_last)
+    distil(lesson, list(photos.values()), options.steps or 6_000, work / "features.pt")
+    learned = [name for name in labels if not is_held_out(name)]
+    pictures = [photos[name] for name in learned]
+    truth = torch.tensor([classes.index(labels[name]) for name in learned])
+    views = view_photos(student, pictures, 4, work / "views.pt")
+    learn_classes(student, views, truth, options.head_steps, work / "classes.pt")
+    tune(lesson, pictures, truth, options.tuning_steps, work / "tuning.pt")
+    center_scores(student)
+    return student
+
+
+def report(options: argparse.Namespace) -> None:
+    """Print what a weights file gets right of what was held out."""
+    got = evaluate(_load(options), options.data)
+    sys.stdout.write(
+        f"{options.network}: {got.first:.1%} of {got.pictures} held-out pictures right, "
+        f"{got.among_five:.1%} among the first five, mean over classes {got.mean_of_classes:.1%}\n"
+    )
+
+
+def show_filters(options: argparse.Namespace) -> None:
+    """Draw the first layer and print what can be measured of it."""
+    filters = next(iter(_load(options).tensors().values())).detach()
+    draw_filters(filters).save(options.out, optimize=True)
+    sys.stdout.write(
+        f"{options.network}: {count_weak(filters)} of {len(filters)} filters weak, "
+        f"neighbours correlate by {correlate_neighbours(filters):.2f}\n"
+    )
+
+
+def _load(options: argparse.Namespace) -> Network:
+    kind = architecture(options.network)
+    return assemble(read(options.weights, kind), kind, "yours")
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m recipes", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    learn = commands.add_parser("train", help=train.__doc__)
+    learn.add_argument("--data", type=Path, required=True, help="folder of photos; .npz of digits")
+    learn.add_argument("--out", type=Path, required=True, help="the .safetensors to write")
+    learn.add_argument("--work", type=Path, default=Path("distillation"), help="checkpoints")
+    learn.add_argument("--teacher", type=Path, help=".npz of BVLC AlexNet's convolutions")
+    learn.add_argument("--start", type=Path, help="weights to go on from instead of random ones")
+    learn.add_argument("--revive", type=float, default=0.0, help=revive.__doc__)
+    learn.add_argument("--steps", type=int, help="steps of the first phase")
+    learn.add_argument("--head-steps", type=int, default=4_000)
+    learn.add_argument("--tuning-steps", type=int, default=2_000)
+    learn.set_defaults(run=train)
+    test = commands.add_parser("evaluate", help=report.__doc__)
+    test.add_argument("--data", type=Path, required=True)
+    test.set_defaults(run=report)
+    show = commands.add_parser("filters", help=show_filters.__doc__)
+    show.add_argument("--out", type=Path, required=True, help="the .png to write")
+    show.set_defaults(run=show_filters)
+    for command in (learn, test, show):
+        command.add_argument("--network", choices=("lenet5", *ALIGNMENTS), required=True)
+        command.add_argument("--threads", type=int, default=torch.get_num_threads())
+    for command in (test, show):
+        command.add_argument("weights", type=Path)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    options = parse(arguments)
+    torch.set_num_threads(options.threads)
+    options.run(options)

@@ -1,0 +1,376 @@
+import base64
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from tests.serving import client_in, photo, png_header, sent
+
+PNG = {"accept": "image/png"}
+NPZ = {"accept": "application/x-npz"}
+ZIP = {"accept": "application/zip"}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A server with the starter weights that ship."""
+    with client_in(tmp_path_factory.mktemp("starter"), networks="zfnet,vgg16") as client:
+        yield client
+
+
+def visualize(client: TestClient, headers: Any = None, **fields: Any) -> Any:
+    return client.post("/visualize", **sent(photo()), data=fields, headers=headers)
+
+
+def picture_of(uri: str) -> Image.Image:
+    head, _, body = uri.partition(",")
+    assert head == "data:image/png;base64"
+    return Image.open(io.BytesIO(base64.b64decode(body)))
+
+
+def assert_problem(answer: Any, status: int, *words: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document = answer.json()
+    assert set(document) == {"type", "title", "status", "detail"}
+    for word in words:
+        assert word in document["detail"]
+
+
+def test_a_photo_alone_gives_the_strongest_nine_of_the_last_conv_layer(client: TestClient) -> None:
+    answer = visualize(client)
+    assert answer.status_code == 200, answer.text
+    document = answer.json()
+    assert (document["network"], document["layer"]) == ("zfnet", "conv5")
+    assert (document["method"], document["seed"]) == ("deconvnet", "unit")
+    assert document["weights"]["source"] == "starter" and document["weights"]["trained"] is True
+    assert len(document["weights"]["sha256"]) == 64
+    assert document["image"]["width"] == 320 and document["image"]["height"] == 240
+    assert document["input"] == {"width": 224, "height": 224}
+    assert len(document["projections"]) == 9
+    assert {"decode", "forward", "project", "render"} <= set(document["timings_ms"])
+    assert "decode;dur=" in answer.headers["server-timing"]
+    strengths = [each["activation"] for each in document["projections"]]
+    assert strengths == sorted(strengths, reverse=True)
+
+
+def test_projections_are_pictures_of_their_receptive_fields(client: TestClient) -> None:
+    for each in visualize(client, top="3").json()["projections"]:
+        box = each["receptive_field"]
+        size = (box["right"] - box["left"], box["bottom"] - box["top"])
+        assert picture_of(each["projection"]).size == size
+        assert picture_of(each["patch"]).size == size
+        assert each["scale"] > 0
+
+
+def test_probabilities_come_strongest_first(client: TestClient) -> None:
+    predictions = visualize(client).json()["predictions"]
+    chances = [each["probability"] for each in predictions]
+    assert chances == sorted(chances, reverse=True) and 0 < sum(chances) <= 1.0001
+
+
+@pytest.mark.parametrize("method", ["deconvnet", "guided", "gradient"])
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_every_method_and_fit_answers(client: TestClient, method: str, fit: str) -> None:
+    document = visualize(client, method=method, fit=fit, layer="conv2", top="2").json()
+    assert (document["method"], document["fit"]) == (method, fit)
+    assert len(document["projections"]) == 2
+
+
+def test_a_whole_map_sees_the_whole_input(client: TestClient) -> None:
+    (each,) = visualize(client, seed="map", layer="conv3", features="7").json()["projections"]
+    assert each["feature"] == 7 and each["unit"] is None
+    assert each["receptive_field"] == {"top": 0, "left": 0, "bottom": 224, "right": 224}
+
+
+def test_chosen_features_and_unit_are_those_answered(client: TestClient) -> None:
+    document = visualize(client, layer="conv4", features="3, 17,200", unit="6,7").json()
+    assert {each["feature"] for each in document["projections"]} == {3, 17, 200}
+    assert all(each["unit"] == [6, 7] for each in document["projections"])
+
+
+def test_a_dead_unit_has_no_projection(client: TestClient) -> None:
+    black = photo(64, 64, "navy")
+    every = ",".join(map(str, range(96)))
+    answer = client.post(
+        "/visualize", **sent(black), data={"layer": "conv1", "features": every, "unit": "50,50"}
+    )
+    dead = [each for each in answer.json()["projections"] if each["activation"] == 0]
+    assert dead and all(each["projection"] is None for each in dead)
+
+
+def test_one_contact_sheet_as_png(client: TestClient) -> None:
+    answer = visualize(client, PNG, top="4")
+    assert answer.headers["content-type"] == "image/png"
+    picture = Image.open(io.BytesIO(answer.content))
+    assert picture.format == "PNG" and min(picture.size) > 100
+
+
+def test_a_zip_holds_the_pictures_and_the_document(client: TestClient) -> None:
+    answer = visualize(client, ZIP, top="2", layer="conv3")
+    assert answer.headers["content-type"] == "application/zip"
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    names = archive.namelist()
+    assert "visualization.json" in names
+    document = json.loads(archive.read("visualization.json"))
+    assert document["layer"] == "conv3" and len(document["projections"]) == 2
+    pictures = [name for name in names if name.endswith(".png")]
+    assert len(pictures) >= 4
+    for name in pictures:
+        Image.open(io.BytesIO(archive.read(name))).verify()
+
+
+def test_arrays_as_the_contract_has_them(client: TestClient) -> None:
+    answer = visualize(client, NPZ, top="3", layer="conv3")
+    assert answer.headers["content-type"] == "application/x-npz"
+    arrays = np.load(io.BytesIO(answer.content))
+    kinds = {name: (arrays[name].dtype.name, arrays[name].shape) for name in arrays.files}
+    assert kinds == {
+        "features": ("int64", (3,)),
+        "units": ("int64", (3, 2)),
+        "activations": ("float32", (3,)),
+        "receptive_fields": ("int64", (3, 4)),
+        "projections": ("float32", (3, 3, 224, 224)),
+    }
+    for canvas, (top, left, bottom, right) in zip(
+        arrays["projections"], arrays["receptive_fields"], strict=True
+    ):
+        outside = canvas.copy()
+        outside[:, top:bottom, left:right] = 0
+        assert not outside.any() and canvas.any()
+
+
+def test_arrays_and_document_tell_the_same(client: TestClient) -> None:
+    arrays = np.load(io.BytesIO(visualize(client, NPZ, top="5").content))
+    projections = visualize(client, top="5").json()["projections"]
+    assert arrays["features"].tolist() == [each["feature"] for each in projections]
+    assert arrays["units"].tolist() == [each["unit"] for each in projections]
+    assert np.allclose(arrays["activations"], [each["activation"] for each in projections])
+
+
+@pytest.mark.parametrize("headers", [None, PNG, NPZ, ZIP])
+def test_identical_requests_give_identical_bytes(client: TestClient, headers: Any) -> None:
+    first = visualize(client, headers, layer="conv4", top="3").content
+    assert visualize(client, headers, layer="conv4", top="3").content == first
+
+
+@pytest.mark.parametrize("headers", [PNG, NPZ])
+def test_another_server_gives_the_same_bytes(
+    client: TestClient, tmp_path: Path, headers: Any
+) -> None:
+    with client_in(tmp_path, networks="zfnet") as other:
+        assert (
+            visualize(other, headers, top="2").content
+            == visualize(client, headers, top="2").content
+        )
+
+
+def test_a_photo_is_known_by_its_id_afterwards(client: TestClient) -> None:
+    first = visualize(client, NPZ, layer="conv3")
+    name = visualize(client).json()["image"]["id"]
+    again = client.post("/visualize", data={"image_id": name, "layer": "conv3"}, headers=NPZ)
+    assert again.content == first.content
+
+
+def test_a_forgotten_photo_is_not_known(client: TestClient) -> None:
+    answer = client.post("/visualize", **sent(photo(50, 50)), data={"top": "1"})
+    name = answer.json()["image"]["id"]
+    assert client.delete(f"/images/{name}").status_code == 204
+    assert_problem(client.delete(f"/images/{name}"), 404, name)
+    assert_problem(client.post("/visualize", data={"image_id": name}), 404, name)
+
+
+def test_many_at_once_get_the_same_answer(client: TestClient) -> None:
+    answers: list[bytes] = []
+
+    def ask() -> None:
+        answers.append(visualize(client, PNG, layer="conv2", top="16").content)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 8 and len(set(answers)) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "words"),
+    [
+        ({"network": "resnet50"}, 404, ["resnet50", "zfnet"]),
+        ({"layer": "conv9"}, 404, ["conv9", "conv5"]),
+        ({"top": "0"}, 422, ["top"]),
+        ({"top": "-1"}, 422, ["top"]),
+        ({"top": "100000"}, 422, ["100000"]),
+        ({"top": "nine"}, 422, ["top", "nine"]),
+        ({"top": "9" * 400}, 422, ["top"]),
+        ({"features": "999999"}, 422, ["999999", "255"]),
+        ({"features": "1,2,x"}, 422, ["features"]),
+        ({"features": "9" * 500}, 422, ["features"]),
+        ({"features": ",".join(["1"] * 300)}, 422, []),
+        ({"features": "1,2", "top": "2"}, 422, ["features", "top"]),
+        ({"unit": "99,0"}, 422, ["99"]),
+        ({"unit": "-1,0"}, 422, ["unit"]),
+        ({"unit": "1"}, 422, ["unit"]),
+        ({"unit": "1,2,3"}, 422, ["unit"]),
+        ({"unit": "1,2", "seed": "map"}, 422, ["unit", "map"]),
+        ({"method": "magic"}, 422, ["method", "magic"]),
+        ({"seed": "row"}, 422, ["seed"]),
+        ({"fit": "tile"}, 422, ["fit"]),
+        ({"network": "vgg16"}, 503, ["vgg16"]),
+        ({"image_id": "0" * 32}, 422, ["image_id"]),
+    ],
+)
+def test_what_cannot_be_had_is_refused_in_a_sentence(
+    client: TestClient, fields: dict[str, str], status: int, words: list[str]
+) -> None:
+    answer = visualize(client, **fields)
+    assert_problem(answer, status, *words)
+    assert "retry-after" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"", 415),
+        (b"hello", 415),
+        (photo()[:1000], 415),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", 415),
+        (png_header(20_000, 20_000), 413),
+        (png_header(1, 40_000_000), 413),
+    ],
+)
+def test_a_file_that_is_no_photo_is_refused_in_a_sentence(
+    client: TestClient, data: bytes, status: int
+) -> None:
+    assert_problem(client.post("/visualize", **sent(data)), status)
+
+
+def test_without_a_photo_the_sentence_says_what_to_send(client: TestClient) -> None:
+    assert_problem(client.post("/visualize", data={"top": "1"}), 422, "image")
+    assert_problem(client.post("/visualize", files={"image": ("", b"")}), 422, "image")
+    assert_problem(client.post("/visualize", data={"image": "not a file"}), 422, "image")
+
+
+def test_another_kind_of_body_is_refused(client: TestClient) -> None:
+    assert_problem(client.post("/visualize", json={"image": "x"}), 415, "multipart/form-data")
+
+
+def test_a_broken_form_is_refused(client: TestClient) -> None:
+    headers = {"content-type": "multipart/form-data"}
+    assert_problem(client.post("/visualize", content=b"--b", headers=headers), 400)
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", "application/json"),
+        ("text/html, */*;q=0.1", "application/json"),
+        ("image/*", "image/png"),
+        ("application/json;q=0.1, application/zip", "application/zip"),
+        ("application/*;q=0.5, application/x-npz", "application/x-npz"),
+        ("*/*, application/json;q=0", "image/png"),
+    ],
+)
+def test_the_kind_of_answer_is_the_one_preferred(
+    client: TestClient, accept: str, kind: str
+) -> None:
+    assert visualize(client, {"accept": accept}, top="1").headers["content-type"] == kind
+
+
+@pytest.mark.parametrize("accept", ["text/csv", "image/jpeg", "application/json;q=0", "x;q=y"])
+def test_a_kind_that_cannot_be_given_is_406(client: TestClient, accept: str) -> None:
+    assert_problem(visualize(client, {"accept": accept}), 406, "application/json")
+
+
+def test_the_networks_are_listed_with_their_state(client: TestClient) -> None:
+    document = client.get("/networks").json()
+    assert document["default"] == "zfnet"
+    states = {each["name"]: each["weights"]["state"] for each in document["networks"]}
+    assert states == {"zfnet": "ready", "vgg16": "missing"}
+
+
+def test_a_network_shows_its_layers_and_provenance(client: TestClient) -> None:
+    document = client.get("/networks/zfnet").json()
+    assert document["provenance"]["source"] == "starter"
+    layers = {each["name"]: each for each in document["layers"]}
+    assert layers["conv1"]["shape"] == [96, 110, 110]
+    assert layers["conv5"]["receptive_field"] == 139
+
+
+def test_a_network_without_weights_shows_its_layers_and_the_way_to_get_them(
+    client: TestClient,
+) -> None:
+    document = client.get("/networks/vgg16").json()
+    assert document["provenance"] is None
+    assert "vgg16" in document["weights"]["how"]
+    assert [each["name"] for each in document["layers"]][-1] == "fc8"
+
+
+def test_an_unknown_network_is_404_with_the_known_ones(client: TestClient) -> None:
+    assert_problem(client.get("/networks/resnet50"), 404, "resnet50", "zfnet", "vgg16")
+
+
+def test_unknown_paths_and_methods_are_problems(client: TestClient) -> None:
+    assert_problem(client.get("/nowhere"), 404, "/nowhere")
+    answer = client.get("/visualize")
+    assert_problem(answer, 405, "POST")
+    assert answer.headers["allow"] == "POST"
+
+
+def test_random_weights_are_flagged(tmp_path: Path) -> None:
+    with client_in(tmp_path, networks="lenet5,vgg16", random_weights=True) as client:
+        document = visualize(client, network="lenet5").json()
+        assert document["weights"]["source"] == "random"
+        assert document["weights"]["trained"] is False
+        assert client.get("/networks/lenet5").json()["provenance"]["trained"] is False
+
+
+def test_the_openapi_document_tells_every_kind_of_answer_and_problem(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    post = schema["paths"]["/visualize"]["post"]
+    assert set(post["responses"]["200"]["content"]) == {
+        "application/json",
+        "image/png",
+        "application/zip",
+        "application/x-npz",
+    }
+    for status in ("400", "401", "403", "404", "406", "410", "413", "415", "422", "503"):
+        assert set(post["responses"][status]["content"]) == {"application/problem+json"}
+    body = post["requestBody"]["content"]["multipart/form-data"]["schema"]
+    form = schema["components"]["schemas"][body["$ref"].rpartition("/")[2]]["properties"]
+    assert set(form) == {
+        "image", "image_id", "network", "layer", "method", "seed", "top", "features", "unit", "fit",
+    }  # fmt: skip
+    assert "HTTPValidationError" not in json.dumps(schema["paths"])
+
+
+def test_metrics_count_what_was_asked_and_what_is_held(client: TestClient) -> None:
+    visualize(client)
+    text = client.get("/metrics").text
+    assert 'deconvnet_requests_total{route="/visualize",status="200"}' in text
+    assert "deconvnet_networks_held 1.0" in text
+    assert "deconvnet_records_held_bytes" in text
+
+
+def test_health_and_readiness(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_the_docs_tell_every_parameter_and_answer_without_javascript(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
+    for word in ("POST /visualize", "image_id", "deconvnet, guided, gradient", "503"):
+        assert word in page.text
+    assert "A name from <code>GET /networks</code>" in page.text and "`" not in page.text
+    assert "Successful Response" not in page.text, "every answer is described"
+    assert "<script" not in page.text and "https://" not in page.text

@@ -1,0 +1,275 @@
+import asyncio
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import models
+from app.engine.cache import ByteLRU
+from app.engine.engine import ClientLeft, Engine, Overdue, QueueFull
+from app.engine.registry import NetworkRegistry
+from app.engine.single_flight import SingleFlight
+from app.photos.uploads import Photo
+from tests.serving import settings_in
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Any:
+    engine = Engine(settings_in(tmp_path, random_weights=True, networks="lenet5,alexnet2012"))
+    yield engine
+    engine.close()
+
+
+def square(name: str = "a", colour: int = 90) -> Photo:
+    picture = Image.new("RGB", (40, 40), (colour, 20, 20))
+    picture.paste((250, 250, 250), (10, 10, 30, 20))
+    return Photo(name, name, "PNG", picture)
+
+
+def test_what_was_used_least_recently_leaves_first() -> None:
+    held: ByteLRU[str, int] = ByteLRU(10)
+    held.put("a", 1, 4)
+    held.put("b", 2, 4)
+    assert held.get("a") == 1
+    held.put("c", 3, 4)
+    assert held.keys() == ("a", "c") and held.nbytes == 8
+
+
+def test_one_value_beyond_the_budget_is_held_alone() -> None:
+    held: ByteLRU[str, int] = ByteLRU(10)
+    held.put("a", 1, 4)
+    held.put("b", 2, 40)
+    assert held.keys() == ("b",) and held.nbytes == 40
+
+
+def test_a_value_put_again_is_counted_once() -> None:
+    held: ByteLRU[str, int] = ByteLRU(10)
+    held.put("a", 1, 4)
+    held.put("a", 2, 6)
+    assert held.get("a") == 2 and held.nbytes == 6
+    held.forget("a")
+    assert held.get("a") is None and held.nbytes == 0
+
+
+def test_the_same_work_asked_for_by_many_is_done_once() -> None:
+    async def work() -> None:
+        flights, begun = SingleFlight(), 0
+
+        async def compute() -> int:
+            nonlocal begun
+            begun += 1
+            await asyncio.sleep(0.01)
+            return begun
+
+        assert await asyncio.gather(*(flights.join("key", compute) for _ in range(50))) == [1] * 50
+        assert await flights.join("key", compute) == 2
+        assert "key" not in flights
+
+    run(work())
+
+
+def test_a_failure_reaches_all_who_asked_and_is_not_kept() -> None:
+    async def work() -> None:
+        flights = SingleFlight()
+
+        async def fail() -> int:
+            await asyncio.sleep(0.01)
+            raise ValueError("no")
+
+        results = await asyncio.gather(
+            *(flights.join("key", fail) for _ in range(3)), return_exceptions=True
+        )
+        assert [type(each) for each in results] == [ValueError] * 3
+        assert "key" not in flights
+
+    run(work())
+
+
+def test_work_goes_on_while_one_of_those_who_asked_still_waits() -> None:
+    async def work() -> None:
+        flights, ended = SingleFlight(), []
+
+        async def compute() -> int:
+            try:
+                await asyncio.sleep(0.05)
+            except asyncio.CancelledError:
+                ended.append("dropped")
+                raise
+            return 7
+
+        first, second = (asyncio.create_task(flights.join("key", compute)) for _ in range(2))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        assert await second == 7 and not ended
+        alone = asyncio.create_task(flights.join("key", compute))
+        await asyncio.sleep(0.01)
+        alone.cancel()
+        await asyncio.sleep(0.01)
+        assert ended == ["dropped"]
+
+    run(work())
+
+
+def test_work_cancelled_in_the_queue_never_runs(engine: Engine) -> None:
+    async def work() -> None:
+        release, ran = threading.Event(), []
+        running = asyncio.create_task(engine.on_device(release.wait))
+        waiting = asyncio.create_task(engine.on_device(lambda: ran.append(1)))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await asyncio.sleep(0.05)
+        release.set()
+        await running
+        await engine.on_device(lambda: None)
+        assert not ran
+
+    run(work())
+
+
+def test_a_full_queue_says_when_to_ask_again(tmp_path: Path) -> None:
+    engine = Engine(settings_in(tmp_path, queue_limit=2))
+    with engine.queue_slot(), engine.queue_slot():
+        with pytest.raises(QueueFull, match="again in") as caught, engine.queue_slot():
+            pass
+        assert caught.value.retry_after >= 1
+    with engine.queue_slot():
+        pass
+    engine.close()
+
+
+def test_the_time_to_ask_again_follows_the_measured_time(engine: Engine) -> None:
+    async def work() -> None:
+        for _ in range(30):
+            await engine.on_device(lambda: None)
+
+    engine._service_seconds = 60.0
+    with engine.queue_slot():
+        assert engine.retry_after() == 60
+        run(work())
+        assert engine.retry_after() == 1
+
+
+def test_a_request_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    engine = Engine(settings_in(tmp_path, request_seconds=0.05))
+    with pytest.raises(Overdue, match=r"longer than 0.05 s"):
+        run(engine.with_deadline(asyncio.sleep(5)))
+    engine.close()
+
+
+def test_the_event_loop_is_free_while_the_device_computes(engine: Engine) -> None:
+    async def work() -> None:
+        release = threading.Event()
+        running = asyncio.create_task(engine.on_device(release.wait))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        release.set()
+        assert await running
+
+    run(asyncio.wait_for(work(), 5))
+
+
+def test_a_forward_pass_is_recorded_once_for_every_layer(engine: Engine) -> None:
+    async def work() -> None:
+        network = await engine.network("lenet5")
+        for layer in ("c1", "c2"):
+            view = await engine.see(square(), network, models.Choice(layer=layer, top=2))
+            assert view.layer == layer
+        assert len(engine.records) == 1
+        assert engine.records.nbytes > 0
+
+    run(work())
+
+
+def test_the_same_view_is_the_same_object(engine: Engine) -> None:
+    async def work() -> None:
+        network = await engine.network("lenet5")
+        choice = models.Choice(top=2)
+        assert await engine.see(square(), network, choice) is await engine.see(
+            square(), network, models.Choice(top=2)
+        )
+
+    run(work())
+
+
+def test_networks_leave_within_the_memory_budget(tmp_path: Path) -> None:
+    engine = Engine(
+        settings_in(tmp_path, random_weights=True, networks="lenet5,alexnet", network_bytes=10**6)
+    )
+
+    async def work() -> None:
+        await engine.network("alexnet")
+        assert engine.holdings()["networks_held"][1] == 1
+        small = await engine.network("lenet5")
+        assert [key[0] for key in engine.networks.keys()] == ["lenet5"]
+        assert engine.networks.nbytes == small.nbytes < 10**6
+
+    run(work())
+    engine.close()
+
+
+def test_a_network_asked_for_by_many_is_loaded_once(engine: Engine) -> None:
+    async def work() -> None:
+        first, *rest = await asyncio.gather(*(engine.network("lenet5") for _ in range(8)))
+        assert all(each is first for each in rest)
+
+    run(work())
+
+
+def test_the_network_used_by_default_is_the_first_ready_favourite(tmp_path: Path) -> None:
+    ready = NetworkRegistry(settings_in(tmp_path))
+    assert ready.default() == "zfnet"
+    without = NetworkRegistry(settings_in(tmp_path, networks="vgg11,vgg19"))
+    assert without.default() == "vgg11"
+
+
+def test_only_networks_on_offer_are_known(engine: Engine) -> None:
+    assert tuple(engine.registry.architectures) == ("lenet5", "alexnet2012")
+    with pytest.raises(models.UnknownNetwork, match="lenet5, alexnet2012"):
+        run(engine.network("zfnet"))
+
+
+def test_missing_weights_are_said_with_the_way_out(tmp_path: Path) -> None:
+    engine = Engine(settings_in(tmp_path))
+    with pytest.raises(models.WeightsMissing, match="vgg16"):
+        run(engine.network("vgg16"))
+    engine.close()
+
+
+def test_all_that_came_from_a_photo_is_forgotten_with_it(engine: Engine) -> None:
+    async def work() -> None:
+        network = await engine.network("lenet5")
+        for photo in (square("a"), square("b", 200)):
+            await engine.see(photo, network, models.Choice(top=1))
+        engine.forget("a")
+        assert len(engine.records) == len(engine.views) == 1
+
+    run(work())
+
+
+def test_who_leaves_is_noticed() -> None:
+    from app.web.dependencies import until_disconnect
+
+    class Gone:
+        async def receive(self) -> dict[str, str]:
+            await asyncio.sleep(0.01)
+            return {"type": "http.disconnect"}
+
+    with pytest.raises(ClientLeft):
+        run(until_disconnect(Gone(), asyncio.sleep(5)))  # type: ignore[arg-type]
+
+
+def test_the_device_s_thread_computes_on_every_core(engine: Engine) -> None:
+    # a thread that has said nothing runs torch's pooling on one core
+    assert run(engine.on_device(torch.get_num_threads)) == torch.get_num_threads()
+
+
+def test_what_runs_beside_the_device_leaves_it_the_cores(engine: Engine) -> None:
+    assert run(engine.encode(torch.get_num_threads)) == 1

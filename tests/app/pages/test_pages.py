@@ -1,0 +1,420 @@
+"""The pages as they leave the server."""
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jinja2 import nodes
+from PIL import Image
+from starlette.testclient import TestClient
+
+from app.pages.layer_view import Card, Explorer, LayerTab, LayerView, Option, Options, Picture
+from app.pages.links import Click, Link, read_click, read_link
+from app.pages.start import Refusal, Start
+from app.photos.samples import SAMPLES, read_sample, thumbnail
+from app.web.folders import folder
+from app.web.templates import number, templates
+from tests.serving import client_in, photo, sent
+
+HTML = {"accept": "text/html"}
+PARTIAL = HTML | {"hx-request": "true", "hx-request-type": "partial"}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with client_in(tmp_path_factory.mktemp("pages")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def explorer(client: TestClient) -> str:
+    """Return the address of a photo in ZFNet's conv5."""
+    answer = client.post("/images", **sent(photo(480, 320)), follow_redirects=False)
+    assert answer.status_code == 303
+    return f"{answer.headers['location']}/zfnet/conv5"
+
+
+def page(client: TestClient, address: str, status: int = 200) -> str:
+    answer = client.get(address, headers=HTML)
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
+def addresses(text: str, ending: str) -> list[str]:
+    found = re.findall(r'(?:src|href)="([^"]+)"', text)
+    plain = [address.replace("&amp;", "&") for address in found]
+    return [address for address in plain if address.partition("?")[0].endswith(ending)]
+
+
+# Contexts and templates agree
+
+
+CONTEXTS = {
+    "start.html": Start,
+    "_problem.html": Refusal,
+    "explorer.html": Explorer,
+    "_explorer.html": Explorer,
+}
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_a_template_asks_only_for_what_its_context_has(name: str) -> None:
+    tree = templates.env.parse((folder("templates") / name).read_text())
+    asked = {
+        node.attr
+        for node in tree.find_all(nodes.Getattr)
+        if isinstance(node.node, nodes.Name) and node.node.name == "page"
+    }
+    assert asked <= set(dir(CONTEXTS[name])) | fields(CONTEXTS[name])
+
+
+def fields(kind: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
+
+
+@pytest.mark.parametrize(
+    "kind", [Start, Refusal, Explorer, LayerView, Card, Picture, LayerTab, Option, Options]
+)
+def test_a_context_is_frozen_and_documented(kind: Any) -> None:
+    assert kind.__dataclass_params__.frozen
+    assert kind.__doc__ and not kind.__doc__.startswith(f"{kind.__name__}(")
+
+
+# Small, strict, cached
+
+
+def test_our_javascript_is_small() -> None:
+    scripts = [file for file in folder("static").glob("*.js")]
+    assert 0 < sum(file.stat().st_size for file in scripts) < 10_000
+
+
+@pytest.mark.parametrize("address", ["/", "", "?feature=0&unit=0,0", "/docs"])
+def test_nothing_is_inline_and_nothing_comes_from_elsewhere(
+    client: TestClient, explorer: str, address: str
+) -> None:
+    place = address if address.startswith("/") else f"{explorer}{address}"
+    text = page(client, place)
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", text)
+    for link in re.findall(r'(?:src|href|action)="([^"]+)"', text):
+        assert re.match(r"/(?!/)|#", link), link
+
+
+def test_static_files_are_cached_for_ever_by_content(client: TestClient) -> None:
+    links = addresses(page(client, "/"), ".css") + addresses(page(client, "/"), ".js")
+    assert len(links) >= 3
+    for link in links:
+        assert "immutable" in client.get(link).headers["cache-control"]
+        plain = client.get(link.partition("?")[0])
+        assert plain.headers["cache-control"] == "no-cache"
+
+
+def test_pictures_are_sized_lazy_and_cached_for_ever(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer)
+    tags = re.findall(r"<(?:img|input type=\"image\")[^>]*>", text)
+    assert len(tags) == 1 + 3 + 27
+    for tag in tags:
+        assert re.search(r'width="\d+" height="\d+"', tag), tag
+        assert 'loading="lazy"' in tag or "photo.jpg" in tag
+        assert re.search(r'alt="[^"]+"', tag)
+    for link in {*addresses(text, ".png"), *addresses(text, "photo.jpg")}:
+        answer = client.get(link)
+        assert answer.status_code == 200
+        if "card.png" not in link:
+            assert "immutable" in answer.headers["cache-control"]
+
+
+def test_a_picture_is_as_large_as_the_page_says(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer)
+    for kind in ("projection", "patch"):
+        for tag in re.findall(rf"<img[^>]*{kind}\.png[^>]*>", text):
+            size = re.search(r'width="(\d+)" height="(\d+)"', tag)
+            link = addresses(tag, ".png")[0]
+            picture = Image.open(io.BytesIO(client.get(link).content))
+            assert size and picture.size == (int(size[1]), int(size[2]))
+
+
+def test_a_picture_of_other_weights_is_not_cached(client: TestClient, explorer: str) -> None:
+    link = addresses(page(client, explorer), "projection.png")[0]
+    other = re.sub(r"v=\w+", "v=000000000000", link)
+    assert client.get(other).headers["cache-control"] == "no-cache"
+
+
+def test_pages_are_not_cached(client: TestClient, explorer: str) -> None:
+    for address in ("/", explorer):
+        headers = client.get(address, headers=HTML).headers
+        assert headers["cache-control"] == "no-store"
+        assert "HX-Request-Type" in headers["vary"]
+
+
+# The explorer says what the API says
+
+
+def api(client: TestClient, explorer: str, **said: str) -> Any:
+    _, _, image, network, layer = explorer.split("/")
+    data = {"image_id": image, "network": network, "layer": layer, **said}
+    return client.post("/visualize", data=data).json()
+
+
+def test_the_cards_are_the_projections_of_the_api(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer)
+    named = [int(name) for name in re.findall(r'class="card-name">map (\d+)', text)]
+    told = api(client, explorer)["projections"]
+    assert named == [each["feature"] for each in told]
+    numbers = re.findall(r"</span>([\d.,]+)</span></span>", text)
+    assert numbers == [number(each["activation"]) for each in told]
+
+
+def test_the_field_on_the_photo_is_the_one_of_the_api(client: TestClient, explorer: str) -> None:
+    # The photo is 480 x 320: the shorter side becomes 256, then 224 are cut from the middle.
+    text = page(client, explorer)
+    scale_x, scale_y = 384 / 480, 256 / 320
+    left, top = (384 - 224) / 2, (256 - 224) / 2
+    drawn = [list(map(float, f.split())) for f in re.findall(r'data-field="([^"]+)"', text)]
+    for (x, y, width, height), each in zip(
+        drawn, api(client, explorer)["projections"], strict=True
+    ):
+        box = each["receptive_field"]
+        assert x == pytest.approx((box["left"] + left) / scale_x)
+        assert y == pytest.approx((box["top"] + top) / scale_y)
+        assert width == pytest.approx((box["right"] - box["left"]) / scale_x)
+        assert height == pytest.approx((box["bottom"] - box["top"]) / scale_y)
+
+
+def test_the_class_scores_are_those_of_the_api(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer)
+    for each in api(client, explorer)["predictions"]:
+        assert each["label"].replace("_", " ") in text
+        assert f"{100 * each['probability']:.1f} %" in text
+
+
+def test_the_pictures_are_those_of_the_api(client: TestClient, explorer: str) -> None:
+    strongest = api(client, explorer)["projections"][0]
+    for kind in ("projection", "patch"):
+        link = addresses(page(client, explorer), f"{kind}.png")[0]
+        sent_inline = base64.b64decode(strongest[kind].partition(",")[2])
+        assert client.get(link).content == sent_inline
+
+
+def test_the_curl_line_asks_for_what_is_close(client: TestClient, explorer: str) -> None:
+    text = page(client, f"{explorer}?feature=17&unit=2,3&method=guided")
+    line = re.search(r"<code>(curl [^<]+)</code>", text)
+    assert line
+    said = dict(pair.split("=", 1) for pair in re.findall(r"-F (\S+)", line[1]))
+    told = client.post("/visualize", data=said).json()
+    assert told["method"] == "guided"
+    assert [(p["feature"], p["unit"]) for p in told["projections"]] == [(17, [2, 3])]
+
+
+def test_the_archive_tells_where_its_pictures_come_from(client: TestClient, explorer: str) -> None:
+    link = addresses(page(client, f"{explorer}?method=guided&top=16"), "view.zip")[0]
+    answer = client.get(link)
+    assert 'filename="zfnet-conv5.zip"' in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        told = json.loads(archive.read("visualization.json"))
+        assert (told["method"], len(told["projections"])) == ("guided", 16)
+        assert told["weights"]["sha256"] and told["image"]["sha256"]
+        assert {each["patch"] for each in told["projections"]} <= set(archive.namelist())
+
+
+def test_the_weights_are_named_on_every_view(client: TestClient, explorer: str) -> None:
+    sha256 = api(client, explorer)["weights"]["sha256"]
+    for address in (explorer, f"{explorer}?at=1,1", explorer.replace("conv5", "conv1")):
+        text = page(client, address)
+        assert f"<code>{sha256[:8]}</code>" in text and "starter" in text
+
+
+def test_a_link_made_with_other_weights_says_so(client: TestClient, explorer: str) -> None:
+    short = api(client, explorer)["weights"]["sha256"][:8]
+    assert "other weights" not in page(client, f"{explorer}?weights={short}")
+    other = page(client, f"{explorer}?weights=01234567")
+    assert "made with other weights, <code>01234567</code>" in other
+    assert f'data-link="{explorer}?weights={short}"' in other
+    assert f'href="{explorer.replace("zfnet/conv5", "lenet5")}"' in other
+    assert client.get(f"{explorer}?weights=rubbish", headers=HTML).status_code == 422
+
+
+def test_random_weights_are_flagged(tmp_path: Path) -> None:
+    with client_in(tmp_path, random_weights=True, networks="lenet5") as client:
+        address = client.post("/samples/camera", follow_redirects=True, headers=HTML)
+        assert "random weights: nothing was learned" in address.text
+
+
+# Addresses
+
+
+def test_a_fragment_is_what_htmx_asks_for(client: TestClient, explorer: str) -> None:
+    text = client.get(explorer, headers=PARTIAL).text
+    assert text.lstrip().startswith('<div id="explorer"')
+    assert "<html" not in text and "<title>conv5 of ZFNet" in text
+    restored = client.get(explorer, headers=PARTIAL | {"hx-request-type": "full"}).text
+    assert restored.startswith("<!doctype html>")
+
+
+def test_a_problem_is_a_fragment_that_changes_no_address(client: TestClient, explorer: str) -> None:
+    answer = client.get(f"{explorer}?feature=999", headers=PARTIAL)
+    assert answer.status_code == 422
+    assert answer.headers["hx-retarget"] == "#problem"
+    assert answer.headers["hx-push-url"] == "false"
+    assert "0 to 255, not 999" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("feature=x", "whole number"),
+        ("unit=1", "row and a column"),
+        ("at=1;2", "row and a column"),
+        ("method=magic", "one of deconvnet, guided, gradient"),
+        ("fit=x", "one of crop, pad, stretch"),
+        ("seed=x", "one of unit, map"),
+        ("feature=3&unit=13,0", "rows 0 to 12"),
+        ("seed=map&feature=1&unit=1,1", "the whole map"),
+    ],
+)
+def test_what_an_address_cannot_say_is_explained(
+    client: TestClient, explorer: str, query: str, said: str
+) -> None:
+    assert said in page(client, f"{explorer}?{query}", 422)
+
+
+def test_a_photo_in_a_network_leads_to_its_last_conv_layer(
+    client: TestClient, explorer: str
+) -> None:
+    image = explorer.removesuffix("/zfnet/conv5")
+    assert client.get(image).url.path == explorer
+    assert client.get(f"{image}/lenet5?method=guided").url.path == f"{image}/lenet5/c2"
+
+
+def test_a_unit_alone_is_that_of_every_map_as_in_the_api(client: TestClient, explorer: str) -> None:
+    text = page(client, f"{explorer}?unit=5,6")
+    told = api(client, explorer, unit="5,6")["projections"]
+    named = [int(name) for name in re.findall(r'class="card-name">map (\d+)', text)]
+    assert named == [each["feature"] for each in told]
+    assert "row 5, column 6" in text
+
+
+def test_a_layer_with_few_maps_lists_them_all(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer.replace("zfnet/conv5", "lenet5/c1?top=64"))
+    assert "The 6 strongest of 6 maps" in text
+
+
+def test_a_missing_network_says_how_to_get_it(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer.replace("zfnet/conv5", "vgg19/conv5_4"), 503)
+    assert "deconvnet weights fetch vgg19" in text
+
+
+def test_a_missing_network_has_only_its_layers(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer.replace("zfnet/conv5", "vgg19/conv9"), 404)
+    assert "vgg19 has no layer" in text and "conv5_4" in text
+
+
+def test_weights_that_cannot_be_used_are_told_from_missing_ones(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "zfnet.safetensors").write_bytes(b"no weights")
+    with client_in(tmp_path) as client:
+        image = client.post("/images", **sent(photo()), follow_redirects=False).headers["location"]
+        text = page(client, f"{image}/zfnet/conv5", 503)
+    assert "The weights of ZFNet cannot be used" in text
+
+
+def test_a_busy_server_offers_to_try_again(tmp_path: Path) -> None:
+    with client_in(tmp_path, queue_limit=1) as client:
+        image = client.post("/images", **sent(photo()), follow_redirects=False).headers["location"]
+        with client.app.state.engine.queue_slot():  # type: ignore[attr-defined]
+            text = page(client, f"{image}/zfnet/conv5", 503)
+    assert "busy" in text and '<a href="">Try again</a>' in text
+
+
+def test_a_photo_that_nobody_has_is_said_to_be_gone(client: TestClient) -> None:
+    assert "upload it again" in page(client, f"/images/{'0' * 32}/zfnet/conv5", 404)
+
+
+def test_an_empty_form_asks_for_a_photo(client: TestClient) -> None:
+    head = 'Content-Disposition: form-data; name="image"; filename=""'
+    body = f"--e\r\n{head}\r\nContent-Type: application/octet-stream\r\n\r\n\r\n--e--\r\n"
+    kind = {"content-type": "multipart/form-data; boundary=e"}
+    answer = client.post("/images", headers=HTML | kind, content=body)
+    assert answer.status_code == 422
+    assert "Choose a photo first." in answer.text
+
+
+def test_a_forgotten_photo_is_gone(client: TestClient) -> None:
+    place = client.post("/images", **sent(photo(70, 50)), follow_redirects=False)
+    image = place.headers["location"]
+    assert client.get(f"{image}/photo.jpg").status_code == 200
+    assert client.post(f"{image}/forget", follow_redirects=False).headers["location"] == "/"
+    assert client.get(f"{image}/photo.jpg").status_code == 404
+
+
+def test_a_form_of_another_site_is_refused(client: TestClient) -> None:
+    answer = client.post("/samples/coffee", headers={"origin": "http://elsewhere.example"})
+    assert answer.status_code == 403
+
+
+def test_a_hostile_layer_name_stays_text(client: TestClient, explorer: str) -> None:
+    address = explorer.replace("conv5", "%22%3E%3Cimg%20src=x%20onerror=1%3E")
+    assert "<img src=x" not in page(client, address, 404)
+
+
+# Links
+
+
+def test_a_link_says_what_was_read() -> None:
+    unit = {"feature": "7", "unit": "1,2", "weights": "0a1b2c3d"}
+    for query in ({}, {"method": "guided", "at": "3,4"}, unit):
+        link = read_link("a", "zfnet", "conv5", query)
+        assert link.query == query
+    assert str(Link("a", "zfnet", "conv5", top=16)) == "/images/a/zfnet/conv5?top=16"
+    assert read_link("a", "b", "c", {"feature": "7", "row": "1", "column": "2"}).unit == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("query", "press"),
+    [
+        ({"at-200x100.x": "50", "at-200x100.y": "75"}, Click(None, 0.75, 0.25)),
+        ({"map-12-104x104.x": "26", "map-12-104x104.y": "0"}, Click(12, 0.0, 0.25)),
+        ({"at-200x100.x": "-3", "at-200x100.y": "100"}, Click(None, 0.999999, 0.0)),
+        ({"at-200x100.x": "50"}, None),
+        ({"at-200x100.x": "a", "at-200x100.y": "1"}, None),
+        ({}, None),
+    ],
+)
+def test_a_press_is_a_share_of_the_picture(query: dict[str, str], press: Click | None) -> None:
+    assert read_click(query) == press
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (1234.5, "1,234"), (12.34, "12.3"), (1.234, "1.23"), (-1.5, "\N{MINUS SIGN}1.50")],
+)
+def test_a_number_has_few_digits(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+# Samples
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_a_sample_comes_with_the_package_and_a_credit(sample: Any) -> None:
+    shipped = {str(path) for path in distribution("scikit-image").files or ()}
+    assert f"skimage/data/{sample.file}" in shipped
+    assert sample.credit.endswith(("CC0", "public domain"))
+    assert Image.open(io.BytesIO(read_sample(sample))).width > 200
+    assert len(thumbnail(sample)) < 40_000
+
+
+def test_every_sample_can_be_explored(client: TestClient) -> None:
+    text = page(client, "/")
+    for sample in SAMPLES:
+        assert f'action="/samples/{sample.name}"' in text and sample.credit in text
+        assert client.get(f"/samples/{sample.name}.jpg").status_code == 200
+        answer = client.post(f"/samples/{sample.name}", headers=HTML)
+        assert answer.status_code == 200

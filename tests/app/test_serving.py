@@ -1,0 +1,221 @@
+"""A real server in a process of its own, met through real sockets."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving import photo, wait_for
+
+START = "import sys; sys.argv = ['deconvnet', *sys.argv[1:]]; from app.cli.main import main; main()"
+
+
+class Server:
+    """A running `deconvnet serve`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process, self.port, self.log = process, port, log
+        self.url = f"http://127.0.0.1:{port}"
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        return fetch(self.url + path)
+
+    def visualize(self, data: bytes, layer: str = "conv5", top: int = 9) -> tuple[int, bytes]:
+        body = multipart(data, layer=layer, top=str(top))
+        headers = {"content-type": "multipart/form-data; boundary=edge"}
+        return fetch(urllib.request.Request(f"{self.url}/visualize", body, headers))
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def lines(self) -> list[dict[str, Any]]:
+        lines = self.log.read_text().splitlines()
+        return [json.loads(line)["request"] for line in lines if line.startswith("{")]
+
+
+def fetch(request: Any) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def multipart(data: bytes, **fields: str) -> bytes:
+    parts = [
+        f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    head = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    return b"".join([*parts, head, data, b"\r\n--edge--\r\n"])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[Server]:
+    port, log = free_port(), folder / "log"
+    places = {f"{name}_DIR": str(folder / name.lower()) for name in ("DATA", "CACHE", "WEIGHTS")}
+    chosen = {"OFFLINE": "1", "DEVICE": "cpu", "PORT": str(port), **places, **settings}
+    environment = os.environ | {f"DECONVNET_{name}": value for name, value in chosen.items()}
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", START, "serve"], env=environment, stderr=file
+        )
+    server = Server(process, port, log)
+    try:
+        wait_for(lambda: is_up(server), 60)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_up(server: Server) -> bool:
+    assert server.process.poll() is None, server.log.read_text()
+    try:
+        return server.get("/readyz")[0] == 200
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+def together(count: int, work: Callable[[int], Any]) -> list[Any]:
+    results: list[Any] = [None] * count
+
+    def run(place: int) -> None:
+        results[place] = work(place)
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_one_line_is_logged_a_request_without_names_or_bytes(server: Server) -> None:
+    assert server.visualize(photo(90, 90))[0] == 200
+    wait_for(lambda: any(line["route"] == "/visualize" for line in server.lines()), 5)
+    (line,) = [line for line in server.lines() if line["route"] == "/visualize"]
+    assert line["status"] == 200 and line["format"] == "JPEG" and line["size"] == "90x90"
+    assert line["ms"] > 0 and len(line["image"]) == 8
+
+
+def test_silent_and_half_sent_connections_delay_nobody(server: Server) -> None:
+    held = [server.connect() for _ in range(300)]
+    for each in held[::2]:
+        each.sendall(
+            b"POST /visualize HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\nx"
+        )
+    server.get("/healthz")
+    start = time.perf_counter()
+    for _ in range(10):
+        assert server.get("/healthz")[0] == 200
+    assert (time.perf_counter() - start) / 10 < 0.1
+    for each in held:
+        each.close()
+    assert server.get("/healthz")[0] == 200
+
+
+def test_headers_without_end_are_refused(server: Server) -> None:
+    with server.connect() as line:
+        line.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ")
+        with pytest.raises(OSError):
+            for _ in range(100):
+                line.sendall(b"x" * 10_000)
+                time.sleep(0.002)
+            if b"400" in line.recv(100):
+                raise OSError
+    assert server.get("/healthz")[0] == 200
+
+
+def test_a_client_that_leaves_gives_its_place_free(tmp_path: Path) -> None:
+    with serving(tmp_path, QUEUE_LIMIT="3") as server:
+        body = [multipart(photo(200 + place, 200), layer="conv2", top="256") for place in range(3)]
+        held = []
+        for each in body:
+            line = server.connect()
+            head = (
+                "POST /visualize HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                f"Content-Type: multipart/form-data; boundary=edge\r\nContent-Length: {len(each)}"
+            )
+            line.sendall(head.encode() + b"\r\n\r\n" + each)
+            held.append(line)
+        for line in held:
+            line.close()
+        wait_for(lambda: b"queue_places_taken 0.0" in server.get("/metrics")[1], 20)
+        assert server.visualize(photo(), top=1)[0] == 200
+
+
+def test_above_the_queue_the_answer_is_503_at_once(tmp_path: Path) -> None:
+    with serving(tmp_path, QUEUE_LIMIT="2") as server:
+        server.visualize(photo())
+        answers = together(
+            12, lambda place: server.visualize(photo(100 + place, 99), layer="conv2", top=256)[0]
+        )
+        assert set(answers) == {200, 503}
+        assert server.visualize(photo(), top=1)[0] == 200
+
+
+def test_stopping_loses_no_accepted_request_and_leaves_no_orphan(tmp_path: Path) -> None:
+    with serving(tmp_path, STOP_NOTICE="2") as server:
+        server.visualize(photo())
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        started = threading.Barrier(21)
+
+        def ask(place: int) -> int:
+            started.wait()
+            return server.visualize(photo(100 + place, 99))[0]
+
+        def stop() -> None:
+            started.wait()
+            time.sleep(0.3)
+            assert children.read_text().split()
+            server.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: server.get("/readyz")[0] == 503, 2)
+            assert server.get("/healthz")[0] == 200
+
+        stopping = threading.Thread(target=stop)
+        stopping.start()
+        assert together(20, ask) == [200] * 20
+        stopping.join()
+        server.process.wait(30)
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_ctrl_c_ends_without_a_traceback(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(20) == 0
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_a_port_that_is_taken_is_a_sentence(server: Server, tmp_path: Path) -> None:
+    environment = os.environ | {"DECONVNET_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", START, "serve", "--port", str(server.port)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "address already in use" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,99 @@
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from fastapi import Request
+from fastapi.responses import HTMLResponse, Response
+from starlette.testclient import TestClient
+
+import models
+from app.engine import engine
+from app.main import create_app
+from app.photos import decoding, uploads
+from app.web import errors
+from tests.serving import LOCAL, client_in, settings_in
+
+TREES = (
+    "DeconvnetError",
+    "WeightsError",  # never raised themselves
+)
+
+
+def exceptions_in(module: ModuleType) -> set[type[Exception]]:
+    return {
+        each
+        for _, each in inspect.getmembers(module, inspect.isclass)
+        if issubclass(each, Exception) and each.__module__.startswith(("app.", "models."))
+    }
+
+
+def test_every_error_of_ours_has_a_status() -> None:
+    ours: set[type[Exception]] = set()
+    for module in (models, decoding, engine, uploads, errors):
+        ours |= exceptions_in(module)
+    missing = {each.__name__ for each in ours} - {each.__name__ for each in errors.STATUS}
+    assert missing <= set(TREES)
+
+
+@pytest.mark.parametrize("kind", list(errors.STATUS), ids=lambda kind: kind.__name__)
+def test_a_retry_is_offered_where_it_helps_only(kind: type[Exception]) -> None:
+    error = kind(7) if kind is engine.QueueFull else kind("because")
+    problem = errors.problem_of(error)
+    assert ("Retry-After" in problem.headers) == (kind in errors.WORTH_RETRYING)
+    assert problem.title and problem.detail
+
+
+def test_a_subclass_gets_its_parents_status() -> None:
+    class Odd(models.UnknownLayer):
+        pass
+
+    assert errors.problem_of(Odd("no")).status == 404
+
+
+def test_a_failure_of_ours_leaks_nothing_and_carries_the_headers(tmp_path: Path) -> None:
+    app = create_app(settings_in(tmp_path))
+
+    @app.get("/fail")
+    def fail() -> None:
+        raise RuntimeError("the secret is 42")
+
+    answer = TestClient(app, base_url=LOCAL).get("/fail")
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "secret" not in answer.text and "Traceback" not in answer.text
+    assert "content-security-policy" in answer.headers
+
+
+def test_a_browser_gets_the_same_sentence_as_a_page(tmp_path: Path) -> None:
+    app = create_app(settings_in(tmp_path))
+
+    def page(request: Request, problem: errors.Problem) -> Response:
+        return HTMLResponse(f"<p>{problem.detail}</p>", problem.status)
+
+    app.state.page_of_problem = page
+    client = TestClient(app, base_url=LOCAL)
+    document = client.get("/networks/nope").json()
+    shown = client.get("/networks/nope", headers={"accept": "text/html"})
+    assert shown.status_code == 404 and shown.headers["content-type"].startswith("text/html")
+    assert shown.text == f"<p>{document['detail']}</p>"
+
+
+def test_a_full_queue_is_503_with_the_time_to_ask_again(tmp_path: Path) -> None:
+    from tests.serving import photo, sent
+
+    with client_in(tmp_path, queue_limit=1) as client:
+        with client.app.state.engine.queue_slot():  # type: ignore[attr-defined]
+            answer = client.post("/visualize", **sent(photo()))
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) >= 1
+        assert client.post("/visualize", **sent(photo()), data={"top": "1"}).status_code == 200
+
+
+def test_readiness_ends_before_the_server_does(tmp_path: Path) -> None:
+    with client_in(tmp_path) as client:
+        client.app.state.engine.stopping = True  # type: ignore[attr-defined]
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert client.get("/healthz").status_code == 200
