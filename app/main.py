@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.uploads = Uploads(settings)
     app.state.warm = False
     app.state.collectors = CollectorRegistry()
-    app.state.collectors.register(Holdings(app.state.engine))
+    app.state.collectors.register(Holdings(app.state.engine, app.state.uploads))
     for resource in (visualize, images, networks, downloads, health):
         app.include_router(resource.router)
     for page in (docs, pictures, start, explorer):

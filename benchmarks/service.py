@@ -22,7 +22,16 @@ from PIL import Image, ImageOps
 from skimage import data
 
 from benchmarks.stopwatch import compare
-from models import Choice, Network, Sources, load, record, to_png_sheet, visualize
+from models import (
+    Choice,
+    Network,
+    Sources,
+    frame_photo,
+    load,
+    record_photo,
+    to_png_sheet,
+    visualize,
+)
 
 AT_ONCE = 4
 """How many requests are under way at any time of the load."""
@@ -43,12 +52,14 @@ def measure(rounds: int) -> dict[str, float]:
         ways = {"parts": alone, "request": lambda: ask(http, next(pictures))}
         times = compare(ways, 8 * rounds)
         fragment = _fragment(http, next(pictures), network, 8 * rounds)
+        large = _fragment(http, _large_jpeg(), network, 4 * rounds)
         loaded = _load(http, pictures, 12 * rounds)
     return {
         "POST /visualize (png, zfnet conv5, top 9), ms": 1000 * times["request"].median,
         "decode + forward + project + render alone, ms": 1000 * times["parts"].median,
         "request / parts": times["request"].median / times["parts"].median,
         "explorer fragment beyond its projection, record held, ms": fragment,
+        "the same for a photo of 12 megapixels, ms": large,
         **loaded,
         "throughput / engine's own rate": loaded[f"requests a second, {AT_ONCE} at a time"]
         * times["parts"].median,
@@ -58,7 +69,8 @@ def measure(rounds: int) -> dict[str, float]:
 def _fragment(http: httpx.Client, jpeg: bytes, network: Network, rounds: int) -> float:
     """Ask for other layers and units of a photo that is known; return what that adds, in ms."""
     page = http.post("/images", files={"image": ("photo.jpg", jpeg)}).headers["location"]
-    held = record(network, Image.open(io.BytesIO(jpeg)).convert("RGB"))
+    picture = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    held = record_photo(network, frame_photo(picture, network.preprocessing))
     layers = itertools.cycle(
         (layer, feature) for feature in range(60) for layer in ("conv5", "conv4", "conv3")
     )
@@ -75,7 +87,6 @@ def _fragment(http: httpx.Client, jpeg: bytes, network: Network, rounds: int) ->
         )
         asked.raise_for_status()
 
-    picture = Image.open(io.BytesIO(jpeg)).convert("RGB")
     times = compare({"fragment": ask_for_fragment, "projection": project}, rounds)
     return 1000 * (times["fragment"].median - times["projection"].median)
 
@@ -93,6 +104,14 @@ def _jpeg(number: int) -> bytes:
     pixels[:8, :8] = np.frombuffer(number.to_bytes(4, "big") * 48, np.uint8).reshape(8, 8, 3)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def _large_jpeg() -> bytes:
+    """Return a JPEG of 4000 x 3000 pixels, as phones make them."""
+    file = io.BytesIO()
+    photo = Image.fromarray(data.astronaut())  # type: ignore[no-untyped-call]
+    photo.resize((4000, 3000)).save(file, "JPEG", quality=90)
     return file.getvalue()
 
 

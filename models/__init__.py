@@ -18,17 +18,28 @@ from models.errors import (
 from models.networks.architecture import Architecture
 from models.networks.catalogue import ARCHITECTURES, describe_layers
 from models.networks.network import LayerInfo, Network, Provenance
-from models.networks.preprocessing import FITS, Box, Frame, Preprocessing, frame
+from models.networks.preprocessing import (
+    FITS,
+    Box,
+    Frame,
+    FramedPhoto,
+    Preprocessing,
+    frame,
+    frame_photo,
+)
 from models.projection.choice import METHODS, SEEDS, Choice
 from models.projection.export import encode_png, entry_names, to_npz, to_png_sheet, to_zip
-from models.projection.record import Record
+from models.projection.record import Record, record_photo
 from models.projection.selection import Unit
 from models.projection.visualize import (
     Prediction,
     Projection,
+    Reconstructed,
     Visualization,
-    activation_pictures,
-    record,
+    activation_maps,
+    draw,
+    draw_overlays,
+    reconstruct,
     units_seeing,
     visualize,
 )
@@ -52,6 +63,7 @@ __all__ = [
     "Choice",
     "DeconvnetError",
     "Frame",
+    "FramedPhoto",
     "InvalidChoice",
     "LayerInfo",
     "Network",
@@ -60,6 +72,7 @@ __all__ = [
     "Preprocessing",
     "Projection",
     "Provenance",
+    "Reconstructed",
     "Record",
     "Sources",
     "TrainingConfig",
@@ -73,19 +86,23 @@ __all__ = [
     "WeightsInfo",
     "WeightsInvalid",
     "WeightsMissing",
-    "activation_pictures",
+    "activation_maps",
     "architectures",
     "describe_layers",
+    "draw",
+    "draw_overlays",
     "encode_png",
     "entry_names",
     "fetch_weights",
     "find_weights",
     "frame",
+    "frame_photo",
     "import_weights",
     "load",
     "look_up",
     "pick_device",
-    "record",
+    "reconstruct",
+    "record_photo",
     "to_npz",
     "to_png_sheet",
     "to_zip",

@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from torch import Tensor
 
 PERCENTILE = 99.5
 """The share of values that the scale must hold; the few beyond are clipped."""
@@ -17,30 +16,33 @@ BACKGROUND = (255, 255, 255)
 ACTIVE = (255, 176, 0)
 
 
-def scale_of(values: Tensor) -> float:
+Numbers = NDArray[np.floating]
+
+
+def scale_of(values: Numbers) -> float:
     """Return the scale of a projection: the 99.5th percentile of |value|, 0 for an empty one.
 
     Where nearly all is zero the percentile is, too; then the largest |value| is the scale.
     """
-    size = values.detach().abs().to("cpu", torch.float64).numpy()
+    size = np.abs(values.astype(np.float64))
     if size.size == 0:
         return 0.0
     return float(np.percentile(size, PERCENTILE)) or float(size.max())
 
 
-def picture(values: Tensor, scale: float, channel_order: str = "RGB") -> Image.Image:
+def picture(values: Numbers, scale: float, channel_order: str = "RGB") -> Image.Image:
     """Draw a signed projection (C, H, W): -scale is black, 0 mid-grey, +scale white."""
-    values = values.flip(0) if channel_order == "BGR" else values
-    signed = values.detach().to("cpu", torch.float64).numpy() / (scale or 1.0)
+    values = values[::-1] if channel_order == "BGR" else values
+    signed = values.astype(np.float64) / (scale or 1.0)
     levels = np.floor(128 + 127.5 * np.clip(signed, -1, 1)).clip(0, 255).astype(np.uint8)
     if len(levels) == 1:
         return Image.fromarray(levels[0]).convert("RGB")
     return Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
 
 
-def overlay(photo: Image.Image, values: Tensor) -> Image.Image:
+def overlay(photo: Image.Image, values: Numbers) -> Image.Image:
     """Lay a feature map (H, W) over the framed photo: bright where active, dark where not."""
-    strength = values.detach().to("cpu", torch.float64).clamp(min=0).numpy()
+    strength = values.astype(np.float64).clip(min=0)
     top = float(strength.max())
     levels = np.rint(255 * strength / (top or 1.0)).astype(np.uint8)
     mask = Image.fromarray(levels).resize(photo.size, Image.Resampling.NEAREST)

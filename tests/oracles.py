@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.networks.architecture import Architecture, Dense, Filters, Normalization
@@ -257,8 +259,11 @@ def probes(record: Record, layer: str, image: int = 0) -> list[Unit]:
     return [Unit(f, y, x, float(maps[f, y, x]), image) for f, y, x in found]
 
 
-def furthest(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+Pixels = Tensor | NDArray[np.floating]
+
+
+def furthest(one: Sequence[Pixels], other: Sequence[Pixels]) -> float:
     """Return the largest difference of two lists of pixels, relative to each largest value."""
     assert len(one) == len(other) > 0
-    pairs = zip(one, other, strict=True)
+    pairs = [(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(one, other, strict=True)]
     return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in pairs)

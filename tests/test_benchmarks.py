@@ -39,7 +39,8 @@ def seen() -> engine.Record:
 def test_the_peers_project_what_we_project(seen: engine.Record) -> None:
     layer = "conv3_2"
     units = engine.strongest_units(seen, layer, 4)
-    ours = torch.stack([patch.canvas(seen.size) for patch in project(seen, layer, units)])
+    arrived = project(seen, layer, units)
+    ours = torch.stack([torch.from_numpy(each.canvas(seen.size)) for each in arrived])
     port = torch.cat(peers.Port(seen.network, layer, seen.pixels).project(units))
     captum = torch.cat(peers.Captum(seen.network, layer).project(seen.pixels, units))
     scales = torch.tensor([unit.activation for unit in units]).view(-1, 1, 1, 1)

@@ -16,7 +16,6 @@ from app.web.dependencies import (
     PhotoInput,
     PhotoInputHere,
     UploadsHere,
-    engine_of,
     until_disconnect,
 )
 from app.web.metrics import note
@@ -59,7 +58,6 @@ def read_choice(
         features=parse_features(features),
         unit=parse_unit(unit),
         fit=fit,
-        limit=engine_of(request).settings.max_projections,
     )
 
 
@@ -139,7 +137,7 @@ async def make_answer(
 
     async def make() -> Answer:
         view = await engine.see(photo, network, choice)
-        content = await engine.encode(lambda: answers.encode(view, photo, kind, decode_ms))
+        content = await engine.beside(lambda: answers.encode(view, photo, kind, decode_ms))
         return Answer(content, answers.timings(view, decode_ms))
 
     return await engine.answer(("answer", photo.id, identity(network), choice, kind), make)

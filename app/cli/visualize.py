@@ -63,7 +63,6 @@ def visualize(
         features=parse_features(features),
         unit=parse_unit(unit),
         fit=fit.value,
-        limit=settings.max_projections,
     )
     registry = NetworkRegistry(settings)
     name = network or registry.default()
@@ -109,7 +108,7 @@ def _visualize(
     pixels = decode(data, limits_of(settings))
     picture = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.data)
     photo = Photo("", hashlib.sha256(data).hexdigest(), pixels.format, picture)
-    view = models.visualize(network, picture, choice)
+    view = models.visualize(network, picture, choice, limit=settings.max_projections)
     kind = next(kind for kind, name in answers.KINDS.items() if f".{name}" == output.suffix)
     content = answers.encode(view, photo, kind)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,10 @@ V = TypeVar("V")
 class ByteLRU(Generic[K, V]):
     """A cache bounded in bytes, safe to use from several threads."""
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, *, always_last: bool = False) -> None:
+        """Hold at most ``budget`` bytes; with ``always_last`` the newest value in any case."""
         self.budget = budget
+        self.always_last = always_last
         self.nbytes = 0
         self._lock = Lock()
         self._items: OrderedDict[K, tuple[V, int]] = OrderedDict()
@@ -30,12 +32,12 @@ class ByteLRU(Generic[K, V]):
             return self._items[key][0]
 
     def put(self, key: K, value: V, nbytes: int) -> None:
-        """Keep the value; what it pushes over the budget leaves, itself never."""
+        """Keep the value; what it pushes over the budget leaves, oldest first."""
         with self._lock:
             self._drop(key)
             self._items[key] = value, nbytes
             self.nbytes += nbytes
-            while self.nbytes > self.budget and len(self._items) > 1:
+            while self.nbytes > self.budget and len(self._items) > self.always_last:
                 self._drop(next(iter(self._items)))
 
     def forget(self, key: K) -> None:

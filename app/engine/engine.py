@@ -1,7 +1,8 @@
 """The loaded networks, the records held, and the queue in front of the device.
 
-One thread computes on the device; before it stands a bounded queue. Whatever several requests
-ask for at once is computed once, and nothing here blocks the event loop.
+One thread computes on the device: it records and walks, and nothing else. Photos are framed and
+pictures drawn and encoded in threads beside it. Whatever several requests ask for at once is
+computed once, and nothing here blocks the event loop.
 """
 
 import asyncio
@@ -10,9 +11,9 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from PIL import Image
 
@@ -51,6 +52,22 @@ class Answer:
     content: bytes
     timings: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes of the answer."""
+        return len(self.content)
+
+
+class Finished(Protocol):
+    """What is kept within the budget for answers: it knows its size."""
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes that it holds."""
+
+
+S = TypeVar("S", bound=Finished)
+
 
 class Engine:
     """Answers from networks: what `app` asks of `models`, one piece of work at a time."""
@@ -59,11 +76,11 @@ class Engine:
         self.settings = settings
         self.stopping = False
         self.registry = NetworkRegistry(settings)
-        self.networks: ByteLRU[Hashable, models.Network] = ByteLRU(settings.network_bytes)
+        self.networks: ByteLRU[Hashable, models.Network] = ByteLRU(
+            settings.network_bytes, always_last=True
+        )
         self.records: ByteLRU[Hashable, models.Record] = ByteLRU(settings.record_bytes)
-        self.views: ByteLRU[Hashable, models.Visualization] = ByteLRU(settings.answer_bytes)
-        self.answers: ByteLRU[Hashable, Answer] = ByteLRU(settings.answer_bytes)
-        self.overlays: ByteLRU[Hashable, tuple[Image.Image, ...]] = ByteLRU(settings.answer_bytes)
+        self.answers: ByteLRU[Hashable, Finished] = ByteLRU(settings.answer_bytes)
         self._worker = ThreadPoolExecutor(1, "device", models.use_all_cores)
         self._loader = ThreadPoolExecutor(1, "loader", models.use_one_core)
         self._encoders = ThreadPoolExecutor(2, "encoder", models.use_one_core)
@@ -139,33 +156,33 @@ class Engine:
     ) -> models.Visualization:
         """Visualize what a network saw in a photo."""
         key = ("view", photo.id, identity(network), choice)
-        if view := self.views.get(key):
-            return view
-        return await self._single_flight.join(key, lambda: self._see(key, photo, network, choice))
+        return await self._answered(key, lambda: self._see(photo, network, choice))
 
     async def _see(
-        self, key: Hashable, photo: Photo, network: models.Network, choice: models.Choice
-    ) -> models.Visualization:
-        view = await self.on_device(lambda: self._visualize(photo, network, choice))
-        self.views.put(key, view, view.nbytes)
-        return view
-
-    def _visualize(
         self, photo: Photo, network: models.Network, choice: models.Choice
     ) -> models.Visualization:
-        start = time.perf_counter()
-        record = self.record(photo, network, choice.fit)
-        forward_ms = 1000 * (time.perf_counter() - start)
-        view = models.visualize(network, photo.picture, choice, record)
-        return replace(view, timings_ms=view.timings_ms | {"forward": forward_ms})
+        limit = self.settings.max_projections
+        times = [time.perf_counter()]
+        record = await self.record(photo, network, choice.fit)
+        times.append(time.perf_counter())
+        found = await self.on_device(lambda: models.reconstruct(record, choice, limit=limit))
+        times.append(time.perf_counter())
+        return await self.beside(lambda: models.draw(record, choice, found, times))
 
-    def record(self, photo: Photo, network: models.Network, fit: str) -> models.Record:
-        """Return the record of a photo, held or made (call it on the device)."""
-        key = photo.id, identity(network), fit
-        record = self.records.get(key)
-        if record is None:
-            record = models.record(network, photo.picture, fit)
-            self.records.put(key, record, record.nbytes)
+    async def record(self, photo: Photo, network: models.Network, fit: str) -> models.Record:
+        """Return the record of a photo, held or made; the photo is framed beside the device."""
+        key = ("record", photo.id, identity(network), fit)
+        if record := self.records.get(key):
+            return record
+        return await self._single_flight.join(key, lambda: self._record(key, photo, network, fit))
+
+    async def _record(
+        self, key: Hashable, photo: Photo, network: models.Network, fit: str
+    ) -> models.Record:
+        preprocessing = network.preprocessing
+        framed = await self.beside(lambda: models.frame_photo(photo.picture, preprocessing, fit))
+        record = await self.on_device(lambda: models.record_photo(network, framed))
+        self.records.put(key, record, record.nbytes)
         return record
 
     async def units_at(
@@ -178,9 +195,8 @@ class Engine:
         top: int,
     ) -> list[models.Unit]:
         """Find the units that fire at an input pixel (y, x), strongest first."""
-        return await self.on_device(
-            lambda: models.units_seeing(self.record(photo, network, fit), layer, pixel, top)
-        )
+        record = await self.record(photo, network, fit)
+        return await self.on_device(lambda: models.units_seeing(record, layer, pixel, top))
 
     async def overlay(
         self, photo: Photo, network: models.Network, view: models.Visualization, feature: int
@@ -188,58 +204,62 @@ class Engine:
         """Draw one map of a view over the photo; all the view's maps are drawn at once."""
         features = tuple(each.feature for each in view.projections)
         key = ("overlays", photo.id, identity(network), view.layer, view.fit, features)
-        pictures = self.overlays.get(key)
-        if pictures is None:
-            draw = partial(self._overlay, photo, network, view.layer, features, view.fit)
-            pictures = await self._single_flight.join(key, lambda: self.on_device(draw))
-            self.overlays.put(key, pictures, sum(4 * p.width * p.height for p in pictures))
-        return pictures[features.index(feature)]
+        pictures = await self._answered(
+            key, lambda: self._overlays(photo, network, view.layer, features, view.fit)
+        )
+        return pictures.of(feature)
 
-    def _overlay(
+    async def _overlays(
         self,
         photo: Photo,
         network: models.Network,
         layer: str,
         features: tuple[int, ...],
         fit: str,
-    ) -> tuple[Image.Image, ...]:
-        record = self.record(photo, network, fit)
-        return tuple(models.activation_pictures(photo.picture, record, layer, features, fit))
+    ) -> "Overlays":
+        record = await self.record(photo, network, fit)
+        maps = await self.on_device(lambda: models.activation_maps(record, layer, features))
+        pictures = await self.beside(lambda: models.draw_overlays(record, maps))
+        return Overlays(features, tuple(pictures))
 
     async def answer(
         self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Answer]]
     ) -> Answer:
         """Return the finished answer held under the key, or make it once for all who ask."""
+        return await self._answered(key, make)
+
+    async def _answered(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, S]]) -> S:
+        """Return what is held under the key, or make it once for all who ask, and keep it."""
         if known := self.answers.get(key):
-            return known
-        return await self._single_flight.join(key, lambda: self._make(key, make))
+            return cast(S, known)
 
-    async def _make(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
-        answer = await make()
-        self.answers.put(key, answer, len(answer.content))
-        return answer
+        async def make_and_keep() -> S:
+            made = await make()
+            self.answers.put(key, made, made.nbytes)
+            return made
 
-    async def encode(self, work: Callable[[], T]) -> T:
-        """Run the encoding of an answer beside the device."""
+        return await self._single_flight.join(key, make_and_keep)
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """Run work that needs no device, framing, drawing or encoding, beside it."""
         return await asyncio.get_running_loop().run_in_executor(self._encoders, work)
 
     # Life
 
     def forget(self, photo: str) -> None:
         """Let go of all that was computed from a photo."""
-        for held in (self.records, self.views, self.answers, self.overlays):
-            held.forget_where(lambda key: photo in cast(tuple[Hashable, ...], key))
+        for cache in (self.records, self.answers):
+            cache.forget_where(lambda key: photo in cast(tuple[Hashable, ...], key))
+
+    def caches(self) -> dict[str, ByteLRU[Any, Any]]:
+        """Return every cache by what it holds."""
+        return {"networks": self.networks, "records": self.records, "answers": self.answers}
 
     def holdings(self) -> dict[str, tuple[str, float]]:
-        """Count what is held and waiting: name to meaning and value."""
+        """Count what is waiting: name to meaning and value."""
         return {
             "queue_places_taken": ("Requests waiting or running.", self._slots_taken),
             "service_seconds": ("Smoothed time of one piece of work.", self._service_seconds),
-            "networks_held": ("Networks loaded.", len(self.networks)),
-            "networks_held_bytes": ("Memory of loaded networks.", self.networks.nbytes),
-            "records_held": ("Forward passes kept.", len(self.records)),
-            "records_held_bytes": ("Memory of kept forward passes.", self.records.nbytes),
-            "answers_held_bytes": ("Memory of finished answers.", self.answers.nbytes),
         }
 
     def close(self) -> None:
@@ -247,6 +267,23 @@ class Engine:
         self.registry.downloads.close()
         for pool in (self._loader, self._worker, self._encoders):
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Overlays:
+    """Activation maps of some features, each drawn over the photo."""
+
+    features: tuple[int, ...]
+    pictures: tuple[Image.Image, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes that Pillow holds the pixels in (four a pixel)."""
+        return sum(4 * each.width * each.height for each in self.pictures)
+
+    def of(self, feature: int) -> Image.Image:
+        """Return the picture of one of the features."""
+        return self.pictures[self.features.index(feature)]
 
 
 def identity(network: models.Network) -> tuple[str, str]:

@@ -185,10 +185,8 @@ class Sight:
         return self._choice(features=tuple(unit.feature for unit in units), unit=place), False
 
     def _choice(self, **options: Any) -> models.Choice:
-        link, limit = self.link, self.engine.settings.max_projections
-        return models.Choice(
-            self.layer.name, link.method, link.seed, fit=link.fit, limit=limit, **options
-        )
+        link = self.link
+        return models.Choice(self.layer.name, link.method, link.seed, fit=link.fit, **options)
 
     async def _view(self, choice: models.Choice) -> models.Visualization:
         return await self.engine.see(self.photo, self.network, choice)

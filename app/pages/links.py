@@ -127,7 +127,7 @@ def archive_address(link: Link, choice: models.Choice) -> str:
     return _address(f"{link.path}/view.zip", _choice_query(choice))
 
 
-def read_choice(layer: str, query: Mapping[str, str], limit: int) -> models.Choice:
+def read_choice(layer: str, query: Mapping[str, str]) -> models.Choice:
     """Read from a picture's address which view it belongs to; raises InvalidChoice."""
     return models.Choice(
         layer,
@@ -137,7 +137,6 @@ def read_choice(layer: str, query: Mapping[str, str], limit: int) -> models.Choi
         parse_features(query.get("features")),
         parse_unit(query.get("unit")),
         query.get("fit", "crop"),
-        limit,
     )
 
 

@@ -38,7 +38,7 @@ def show_sample(name: str) -> Response:
 async def show_photo(id: str, engine: EngineHere, uploads: UploadsHere) -> Response:
     """Show an uploaded photo, from pixels that we wrote."""
     photo = await uploads.find(id)
-    content = await engine.encode(lambda: _jpeg(photo.picture))
+    content = await engine.beside(lambda: _jpeg(photo.picture))
     return Response(content, media_type="image/jpeg", headers=_cached(FOR_EVER))
 
 
@@ -50,7 +50,7 @@ async def show_archive(
     name = f"{network}-{layer}.zip"
 
     async def make(photo: Photo, view: models.Visualization) -> bytes:
-        return await engine.encode(lambda: answers.encode(view, photo, answers.ZIP))
+        return await engine.beside(lambda: answers.encode(view, photo, answers.ZIP))
 
     content = await _visit(request, engine, uploads, (id, network, layer), make)
     return Response(content, media_type=answers.ZIP, headers=_saved(name))
@@ -74,9 +74,9 @@ async def show_picture(
         if request.query_params.get("v") == cache_version(loaded):
             headers["Cache-Control"] = FOR_EVER
         if kind == "card":
-            return await engine.encode(lambda: models.to_png_sheet(_only(view, feature)))
+            return await engine.beside(lambda: models.to_png_sheet(_only(view, feature)))
         picture = await _picture(engine, photo, loaded, view, feature, kind)
-        return await engine.encode(lambda: models.encode_png(picture))
+        return await engine.beside(lambda: models.encode_png(picture))
 
     headers = _saved(f"{network}-{layer}-{feature}.png") if kind == "card" else _cached("no-cache")
     content = await _visit(request, engine, uploads, (id, network, layer), make)
@@ -92,7 +92,7 @@ async def _visit(
 ) -> bytes:
     """Find the view that a picture belongs to, and make something of it."""
     id, network, layer = place
-    choice = read_choice(layer, request.query_params, engine.settings.max_projections)
+    choice = read_choice(layer, request.query_params)
 
     async def work() -> bytes:
         photo = await uploads.find(id)
@@ -122,9 +122,9 @@ async def _picture(
 
 def _only(view: models.Visualization, feature: int) -> models.Visualization:
     """Reduce a view to one of its maps; raises InvalidChoice."""
-    for each, patch in zip(view.projections, view.patches, strict=True):
+    for each, arrived in zip(view.projections, view.reconstructions, strict=True):
         if each.feature == feature:
-            return replace(view, projections=(each,), patches=(patch,))
+            return replace(view, projections=(each,), reconstructions=(arrived,))
     raise models.InvalidChoice(f"map {feature} of {view.layer} is not among those listed here")
 
 

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.engine.engine import Engine
+from app.photos.uploads import Uploads
 from app.web.errors import CLIENT_LEFT, Problem, respond
 
 log = logging.getLogger("deconvnet.requests")
@@ -75,15 +76,23 @@ async def _fail(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Holdings(Collector):
-    """Report what the engine holds at the moment of asking."""
+    """Report what the server holds at the moment of asking."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, uploads: Uploads) -> None:
         self.engine = engine
+        self.uploads = uploads
 
     def collect(self) -> Iterator[Metric]:
         """Yield one gauge for each thing held."""
         for name, (meaning, value) in self.engine.holdings().items():
             yield GaugeMetricFamily(f"deconvnet_{name}", meaning, value)
+        for name, cache in {**self.engine.caches(), "photos": self.uploads.cache}.items():
+            prefix = f"deconvnet_{name}_held"
+            yield GaugeMetricFamily(prefix, f"How many {name} are held in memory.", len(cache))
+            yield GaugeMetricFamily(f"{prefix}_bytes", f"Memory of the {name} held.", cache.nbytes)
+            yield GaugeMetricFamily(
+                f"{prefix}_budget_bytes", f"Memory that {name} may take.", cache.budget
+            )
 
 
 def configure_logging() -> None:

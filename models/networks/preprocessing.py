@@ -85,6 +85,19 @@ class Frame:
         return self.to_photo(Box(0, 0, self.size, self.size))
 
 
+@dataclass(frozen=True)
+class FramedPhoto:
+    """A photo as a network sees it: the size x size picture, RGB or grey, and where it was cut."""
+
+    picture: Image.Image
+    frame: Frame
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes that Pillow holds the pixels in: four a pixel, one in grey."""
+        return (1 if self.picture.mode == "L" else 4) * self.frame.size**2
+
+
 def _clip(value: float, limit: int) -> float:
     return min(max(value, 0.0), float(limit))
 
@@ -118,6 +131,11 @@ def _margin(length: int, size: int) -> int:
     if length >= size:
         return round((length - size) / 2)
     return -((size - length) // 2)
+
+
+def frame_photo(photo: Image.Image, preprocessing: Preprocessing, fit: str = "crop") -> FramedPhoto:
+    """Resize and cut a photo to what the network sees; the only time that its pixels are read."""
+    return FramedPhoto(framed(photo, preprocessing, fit), frame(photo.size, preprocessing, fit))
 
 
 def framed(photo: Image.Image, preprocessing: Preprocessing, fit: str = "crop") -> Image.Image:

@@ -20,7 +20,6 @@ class Choice:
     """What to project: ``features``, or else the ``top`` strongest maps, of one layer.
 
     ``unit`` is a place (y, x), the same in every map; without it each map's strongest is taken.
-    ``limit`` bounds how many projections one answer may hold.
     """
 
     layer: str | None = None
@@ -30,7 +29,6 @@ class Choice:
     features: tuple[int, ...] | None = None
     unit: tuple[int, int] | None = None
     fit: str = "crop"
-    limit: int = 256
 
 
 def check(choice: Choice) -> None:

@@ -9,7 +9,6 @@ import zlib
 from dataclasses import asdict
 
 import numpy as np
-import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -75,7 +74,7 @@ def to_npz(view: Visualization) -> bytes:
     """
     width, height = view.input
     size = Size(view.channels, height, width)
-    canvases = torch.stack([patch.canvas(size) for patch in view.patches])
+    canvases = np.stack([each.canvas(size) for each in view.reconstructions])
     file = io.BytesIO()
     np.savez(
         file,
@@ -83,7 +82,7 @@ def to_npz(view: Visualization) -> bytes:
         units=np.array([each.unit or (-1, -1) for each in view.projections], np.int64),
         activations=np.array([each.activation for each in view.projections], np.float32),
         receptive_fields=np.array([each.receptive_field for each in view.projections], np.int64),
-        projections=canvases.to("cpu", torch.float32).numpy(),
+        projections=canvases.astype(np.float32, copy=False),
     )
     with zipfile.ZipFile(file, "a") as archive:
         archive.comment = provenance_text(view).encode()

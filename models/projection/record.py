@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from models.errors import OutOfMemory
 from models.networks.network import Network
+from models.networks.preprocessing import FramedPhoto, to_pixels
 from models.networks.signal import Size, layout
 from models.networks.steps import Saved
 
@@ -28,13 +29,17 @@ class Maxima:
 
 @dataclass(frozen=True)
 class Record:
-    """What a forward pass of M images leaves: enough to project any unit of any layer."""
+    """What a forward pass of M images leaves: enough to project any unit of any layer.
+
+    ``photo`` is what the pixels were made of, where they were made of one photo.
+    """
 
     network: Network
     pixels: Tensor
     saved: Mapping[str, tuple[Saved, ...]]
     maxima: Mapping[str, Maxima]
     kept: Mapping[str, Tensor]
+    photo: FramedPhoto | None = None
 
     @property
     def size(self) -> Size:
@@ -52,7 +57,13 @@ class Record:
         """Count the bytes that the record holds."""
         saved = [t for steps in self.saved.values() for t in steps if t is not None]
         maxima = [t for m in self.maxima.values() for t in (m.values, m.rows, m.columns)]
-        return sum(t.nbytes for t in [self.pixels, *saved, *maxima, *self.kept.values()])
+        tensors = [self.pixels, *saved, *maxima, *self.kept.values()]
+        return sum(t.nbytes for t in tensors) + (self.photo.nbytes if self.photo else 0)
+
+
+def record_photo(network: Network, photo: FramedPhoto) -> Record:
+    """Run a framed photo forward once; every layer can then be projected from the record."""
+    return replace(record(network, to_pixels(photo.picture, network.preprocessing)), photo=photo)
 
 
 @torch.no_grad()

@@ -1,28 +1,35 @@
-"""The use case: a photo and a choice in; projections, as pictures and numbers, out."""
+"""The use case: a photo and a choice in; projections, as pictures and numbers, out.
+
+Three stages, so that a server can give each its own place: ``frame_photo`` reads the photo,
+``record_photo`` and ``reconstruct`` compute on the device, ``draw`` makes pictures of what arrived.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from time import perf_counter
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from models import render
 from models.errors import InvalidChoice
 from models.networks.network import Network, Provenance
-from models.networks.preprocessing import Box, Frame, frame, framed, to_pixels
+from models.networks.preprocessing import Box, Frame, frame_photo
 from models.networks.signal import Size
-from models.projection import record as recording
 from models.projection import selection, walk
 from models.projection.choice import TOP, Choice, check
-from models.projection.record import Record
+from models.projection.record import Record, activations, record_photo
 from models.projection.selection import Unit
 from models.projection.walk import Reconstruction
 
 PREDICTIONS = 5
+LIMIT = 256
+"""Most projections in one answer, where nobody sets another bound."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,19 @@ class Prediction:
 
     label: str
     probability: float
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """What the device gave for a choice: units, strongest first, and what each brought to pixels.
+
+    All of it is on the host; ``classes`` are the most probable ones, None without a classifier.
+    """
+
+    layer: str
+    units: tuple[Unit, ...]
+    reconstructions: tuple[Reconstruction, ...]
+    classes: tuple[Prediction, ...] | None
 
 
 @dataclass(frozen=True)
@@ -52,7 +72,10 @@ class Projection:
 
 @dataclass(frozen=True)
 class Visualization:
-    """What chosen feature maps of one layer saw in one photo, strongest first."""
+    """What chosen feature maps of one layer saw in one photo, strongest first.
+
+    ``photo`` is the photo's (width, height), ``input`` that of the network's pixels.
+    """
 
     network: str
     layer: str
@@ -66,13 +89,13 @@ class Visualization:
     predictions: tuple[Prediction, ...] | None
     projections: tuple[Projection, ...]
     timings_ms: dict[str, float]
-    patches: tuple[Reconstruction, ...] = field(repr=False)
+    reconstructions: tuple[Reconstruction, ...] = field(repr=False)
     channels: int = 3
 
     @property
     def nbytes(self) -> int:
         """Estimate the bytes that the view holds."""
-        numbers = sum(patch.values.nbytes for patch in self.patches)
+        numbers = sum(each.values.nbytes for each in self.reconstructions)
         return numbers + sum(
             4 * picture.width * picture.height
             for each in self.projections
@@ -81,69 +104,83 @@ class Visualization:
         )
 
 
-def record(network: Network, picture: Image.Image, fit: str = "crop") -> Record:
-    """Run a photo forward once; every layer can then be projected from the record."""
-    seen = framed(picture, network.preprocessing, fit)
-    return recording.record(network, to_pixels(seen, network.preprocessing))
-
-
-_record = record
-
-
 def visualize(
-    network: Network, picture: Image.Image, choice: Choice, record: Record | None = None
+    network: Network,
+    photo: Image.Image,
+    choice: Choice,
+    record: Record | None = None,
+    *,
+    limit: int = LIMIT,
 ) -> Visualization:
     """Project what the chosen maps of a layer saw in a photo.
 
     A ``record`` of the same photo and fit spares the forward pass. Raises UnknownLayer and
-    InvalidChoice.
+    InvalidChoice, also for more than ``limit`` projections.
     """
     check(choice)
-    layer = choice.layer or network.last_conv
-    network.layer(layer)
     times = [perf_counter()]
-    record = record or _record(network, picture, choice.fit)
+    if record is None:
+        record = record_photo(network, frame_photo(photo, network.preprocessing, choice.fit))
     times.append(perf_counter())
-    units = choose(record, layer, choice)
-    patches = tuple(_project(record, layer, units, choice))
+    reconstructed = reconstruct(record, choice, limit=limit)
     times.append(perf_counter())
-    seen = framed(picture, network.preprocessing, choice.fit)
-    order = network.preprocessing.channel_order
+    return draw(record, choice, reconstructed, times)
+
+
+def reconstruct(record: Record, choice: Choice, *, limit: int = LIMIT) -> Reconstructed:
+    """Choose units and walk them down to pixels; raises UnknownLayer and InvalidChoice."""
+    check(choice)
+    layer = choice.layer or record.network.last_conv
+    record.network.layer(layer)
+    units = choose(record, layer, choice, limit)
+    if choice.seed == "map":
+        features = [unit.feature for unit in units]
+        arrived = walk.project_maps(record, layer, features, choice.method)
+    else:
+        arrived = walk.project(record, layer, units, choice.method)
+    return Reconstructed(layer, tuple(units), tuple(arrived), predict(record))
+
+
+def draw(
+    record: Record, choice: Choice, found: Reconstructed, times: Sequence[float] = ()
+) -> Visualization:
+    """Draw what was reconstructed beside the patches of the photo; needs no device.
+
+    ``times`` are the seconds on ``perf_counter`` at which forward pass and walk began and ended.
+    """
+    photo, network = record.photo, record.network
+    assert photo is not None, "only a photo's record can be drawn"
+    begin = perf_counter()
     projections = tuple(
-        _draw(unit, patch, seen, choice.seed, order)
-        for unit, patch in zip(units, patches, strict=True)
+        _draw(unit, each, photo.picture, choice.seed, network.preprocessing.channel_order)
+        for unit, each in zip(found.units, found.reconstructions, strict=True)
     )
-    times.append(perf_counter())
+    timings = {
+        name: 1000 * (end - start)
+        for name, (start, end) in zip(("forward", "project"), pairwise(times), strict=False)
+    }
     return Visualization(
         network.name,
-        layer,
+        found.layer,
         choice.method,
         choice.seed,
         choice.fit,
         network.provenance,
-        picture.size,
+        (photo.frame.width, photo.frame.height),
         (record.size.width, record.size.height),
-        frame(picture.size, network.preprocessing, choice.fit),
-        predict(record),
+        photo.frame,
+        found.classes,
         projections,
-        _timings(times),
-        patches,
+        timings | {"render": 1000 * (perf_counter() - begin)},
+        found.reconstructions,
         record.size.channels,
     )
 
 
-def _timings(times: list[float]) -> dict[str, float]:
-    names = ("forward", "project", "render")
-    return {
-        name: 1000 * (end - start)
-        for name, (start, end) in zip(names, pairwise(times), strict=True)
-    }
-
-
-def choose(record: Record, layer: str, choice: Choice) -> list[Unit]:
+def choose(record: Record, layer: str, choice: Choice, limit: int = LIMIT) -> list[Unit]:
     """Return the chosen units, strongest first, ties by lower number; raise InvalidChoice."""
     size = record.network.path(layer, record.size)[-1][1][-1]
-    features = _features(record, layer, size, choice)
+    features = _features(record, layer, size, choice, limit)
     if choice.unit is None:
         units = selection.peaks(record, layer, features)
     else:
@@ -151,8 +188,8 @@ def choose(record: Record, layer: str, choice: Choice) -> list[Unit]:
     return sorted(units, key=lambda unit: (-unit.activation, unit.feature))
 
 
-def _features(record: Record, layer: str, size: Size, choice: Choice) -> list[int]:
-    most = min(size.channels, choice.limit)
+def _features(record: Record, layer: str, size: Size, choice: Choice, limit: int) -> list[int]:
+    most = min(size.channels, limit)
     if choice.features is None:
         top = min(TOP, most) if choice.top is None else choice.top
         if not 1 <= top <= most:
@@ -160,38 +197,32 @@ def _features(record: Record, layer: str, size: Size, choice: Choice) -> list[in
         return selection.strongest(record, layer, top)
     if not 1 <= len(choice.features) <= most:
         raise InvalidChoice(f"name 1 to {most} features of {layer}, not {len(choice.features)}")
-    for feature in choice.features:
-        if not 0 <= feature < size.channels:
-            last = size.channels - 1
-            raise InvalidChoice(f"{layer} has the feature maps 0 to {last}, not {feature}")
+    check_features(layer, choice.features, size.channels)
     if len(set(choice.features)) < len(choice.features):
         raise InvalidChoice("each feature can be named once")
     return list(choice.features)
 
 
-def _project(
-    record: Record, layer: str, units: list[Unit], choice: Choice
-) -> Iterator[Reconstruction]:
-    """Project the units, or their whole maps; what starts from zero stays zero."""
-    if choice.seed == "map":
-        features = [unit.feature for unit in units]
-        yield from walk.project_maps(record, layer, features, choice.method)
-    else:
-        yield from walk.project(record, layer, units, choice.method)
+def check_features(layer: str, features: Sequence[int], count: int) -> None:
+    """Raise InvalidChoice for a feature map that a layer of ``count`` maps has not."""
+    for feature in features:
+        if not 0 <= feature < count:
+            last = count - 1
+            raise InvalidChoice(f"{layer} has the feature maps 0 to {last}, not {feature}")
 
 
 def _draw(
-    unit: Unit, patch: Reconstruction, seen: Image.Image, seed: str, order: str
+    unit: Unit, arrived: Reconstruction, seen: Image.Image, seed: str, order: str
 ) -> Projection:
-    top, left, bottom, right = (int(edge) for edge in patch.box)
-    scale = render.scale_of(patch.values)
+    top, left, bottom, right = (int(edge) for edge in arrived.box)
+    scale = render.scale_of(arrived.values)
     return Projection(
         unit.feature,
         None if seed == "map" else (unit.y, unit.x),
         unit.activation,
         Box(top, left, bottom, right),
         scale or None,
-        render.picture(patch.values, scale, order) if scale else None,
+        render.picture(arrived.values, scale, order) if scale else None,
         seen.crop((left, top, right, bottom)).convert("RGB"),
     )
 
@@ -207,17 +238,22 @@ def predict(record: Record) -> tuple[Prediction, ...] | None:
     return tuple(Prediction(names[at], chance) for at, chance in list(pairs)[:PREDICTIONS])
 
 
-def activation_pictures(
-    picture: Image.Image, record: Record, layer: str, features: Sequence[int], fit: str = "crop"
-) -> list[Image.Image]:
-    """Draw feature maps over the photo as the network saw it; raise InvalidChoice."""
-    maps = recording.activations(record, layer)[0]
-    seen = framed(picture, record.network.preprocessing, fit)
-    for feature in features:
-        if not 0 <= feature < len(maps):
-            last = len(maps) - 1
-            raise InvalidChoice(f"{layer} has the feature maps 0 to {last}, not {feature}")
-    return [render.overlay(seen, maps[feature]) for feature in features]
+def activation_maps(
+    record: Record, layer: str, features: Sequence[int]
+) -> list[NDArray[np.floating]]:
+    """Compute feature maps (H, W) of a layer on the device; raise InvalidChoice for unknown ones.
+
+    ``draw_overlays`` draws them.
+    """
+    maps = activations(record, layer)[0]
+    check_features(layer, features, len(maps))
+    return list(maps[list(features)].cpu().contiguous().numpy())
+
+
+def draw_overlays(record: Record, maps: Sequence[NDArray[np.floating]]) -> list[Image.Image]:
+    """Draw feature maps (H, W) over the photo as the network saw it; needs no device."""
+    assert record.photo is not None, "only a photo's record can be drawn"
+    return [render.overlay(record.photo.picture, each) for each in maps]
 
 
 def units_seeing(record: Record, layer: str, pixel: tuple[int, int], top: int = TOP) -> list[Unit]:

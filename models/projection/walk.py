@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.errors import InvalidChoice, OutOfMemory
@@ -25,15 +27,15 @@ TILE_BYTES = {"cpu": 2**21, "cuda": 2**28}
 
 
 class Reconstruction(NamedTuple):
-    """A projection: the pixels that the unit can see; outside that box it is exactly zero."""
+    """What arrived at the pixels, in the network's units; outside its box it is exactly zero."""
 
     box: Box
-    values: Tensor  # (C, box height, box width)
+    values: NDArray[np.floating]  # (C, box height, box width)
 
-    def canvas(self, size: Size) -> Tensor:
-        """Spread the patch on a canvas (C, H, W) of the whole input."""
+    def canvas(self, size: Size) -> NDArray[np.floating]:
+        """Spread it on a canvas (C, H, W) of the whole input."""
         top, left, bottom, right = (int(edge) for edge in self.box)
-        canvas = self.values.new_zeros(size)
+        canvas = np.zeros(size, self.values.dtype)
         canvas[:, top:bottom, left:right] = self.values
         return canvas
 
@@ -72,7 +74,7 @@ def project_maps(
     signal = Signal(values, rows, columns, (image,) * n, tuple(features))
     whole = Box(0, 0, record.size.height, record.size.width)
     reached = _descend(record, layer, signal, RULES[method])
-    return [Reconstruction(whole, patch.canvas(record.size)) for patch in reached]
+    return [Reconstruction(whole, each.canvas(record.size)) for each in reached]
 
 
 def _seeds(units: Sequence[Unit], size: Size, like: Tensor) -> Signal:
@@ -100,7 +102,7 @@ def _whole(signal: Signal) -> Signal:
 def _descend(record: Record, layer: str, signal: Signal, rule: Rule) -> list[Reconstruction]:
     """Walk down: undo every step from the top of ``layer`` to the pixels."""
     steps = list(_backwards(record, layer, rule))
-    return [patch for part in _walk(steps, signal, rule) for patch in _reconstructions(part)]
+    return [each for part in _walk(steps, signal, rule) for each in _reconstructions(part)]
 
 
 Downwards = tuple[Step, Tensor | None, Size]
@@ -161,16 +163,18 @@ def _inputs(record: Record, layer: str) -> dict[Step, Tensor]:
 
 
 def _reconstructions(signal: Signal) -> Iterator[Reconstruction]:
-    """Cut each arrived window to the unit's own receptive field."""
+    """Bring the arrived windows to the host, each cut to its unit's own receptive field."""
     rows, columns = signal.rows, signal.columns
-    for n, values in enumerate(signal.values):
+    for n, values in enumerate(signal.values.cpu().contiguous().numpy()):
         box = Box(rows.starts[n], columns.starts[n], rows.stops[n], columns.stops[n])
         top, left = rows.origins[n], columns.origins[n]
         yield Reconstruction(
             box,
-            values[
-                :,
-                rows.starts[n] - top : rows.stops[n] - top,
-                columns.starts[n] - left : columns.stops[n] - left,
-            ],
+            np.ascontiguousarray(
+                values[
+                    :,
+                    rows.starts[n] - top : rows.stops[n] - top,
+                    columns.starts[n] - left : columns.stops[n] - left,
+                ]
+            ),
         )

@@ -6,10 +6,19 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from models import Choice, Network, Sources, activation_pictures, load, record, visualize
+from models import (
+    Choice,
+    Network,
+    Sources,
+    activation_maps,
+    draw_overlays,
+    frame_photo,
+    load,
+    record_photo,
+    visualize,
+)
 from models.render import overlay, picture, scale_of, sheet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -21,71 +30,71 @@ def levels(drawn: Image.Image) -> list[list[list[int]]]:
 
 
 def test_zero_is_mid_grey() -> None:
-    assert levels(picture(torch.zeros(3, 2, 2), 1.0)) == [[[128] * 3] * 2] * 2
-    assert levels(picture(torch.zeros(3, 1, 1), 0.0)) == [[[128] * 3]]
+    assert levels(picture(np.zeros((3, 2, 2)), 1.0)) == [[[128] * 3] * 2] * 2
+    assert levels(picture(np.zeros((3, 1, 1)), 0.0)) == [[[128] * 3]]
 
 
 def test_one_symmetric_scale_serves_all_channels() -> None:
-    values = torch.tensor([2.0, -2.0, 1.0]).view(3, 1, 1)
+    values = np.array([2.0, -2.0, 1.0]).reshape(3, 1, 1)
     assert levels(picture(values, 2.0)) == [[[255, 0, 191]]]
 
 
 def test_opposite_values_are_as_far_from_grey() -> None:
-    values = torch.linspace(-1, 1, 101).view(1, 1, 101)
+    values = np.linspace(-1, 1, 101).reshape(1, 1, 101)
     there = np.asarray(picture(values, 1.0), int)
     back = np.asarray(picture(-values, 1.0), int)
     assert np.abs((there - 127.5) + (back - 127.5)).max() <= 1
 
 
 def test_what_lies_beyond_the_scale_is_clipped() -> None:
-    values = torch.tensor([9.0, -9.0, 0.0]).view(3, 1, 1)
+    values = np.array([9.0, -9.0, 0.0]).reshape(3, 1, 1)
     assert levels(picture(values, 1.0)) == [[[255, 0, 128]]]
 
 
 def test_a_grey_projection_is_drawn_in_grey() -> None:
-    drawn = picture(torch.tensor([[[1.0, -1.0]]]), 1.0)
+    drawn = picture(np.array([[[1.0, -1.0]]]), 1.0)
     assert drawn.mode == "RGB" and levels(drawn) == [[[255] * 3, [0] * 3]]
 
 
 def test_blue_first_values_are_drawn_red_first() -> None:
-    values = torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1)
+    values = np.array([1.0, 0.0, -1.0]).reshape(3, 1, 1)
     assert levels(picture(values, 1.0, "BGR")) == [[[0, 128, 255]]]
     assert levels(picture(values, 1.0, "RGB")) == [[[255, 128, 0]]]
 
 
 def test_the_scale_holds_all_but_half_a_percent() -> None:
-    values = torch.arange(1.0, 1001.0)[torch.randperm(1000)].view(1, 20, 50)
-    signs = torch.where(torch.arange(1000) % 2 == 0, 1, -1).view(1, 20, 50)
+    values = np.random.default_rng(0).permutation(np.arange(1.0, 1001.0)).reshape(1, 20, 50)
+    signs = np.where(np.arange(1000) % 2 == 0, 1, -1).reshape(1, 20, 50)
     assert scale_of(values * signs) == pytest.approx(np.percentile(np.arange(1, 1001), 99.5))
 
 
 def test_an_outlier_does_not_darken_the_rest() -> None:
-    values = torch.ones(3, 20, 20)
+    values = np.ones((3, 20, 20))
     values[0, 0, 0] = 1e6
     assert scale_of(values) == 1.0
 
 
 def test_a_few_values_among_zeros_still_have_a_scale() -> None:
-    values = torch.zeros(3, 100, 100)
+    values = np.zeros((3, 100, 100))
     values[0, 5, 5] = -4.0
     assert scale_of(values) == 4.0
 
 
 def test_nothing_has_no_scale() -> None:
-    assert scale_of(torch.zeros(3, 4, 4)) == 0.0
-    assert scale_of(torch.zeros(3, 0, 0)) == 0.0
+    assert scale_of(np.zeros((3, 4, 4))) == 0.0
+    assert scale_of(np.zeros((3, 0, 0))) == 0.0
 
 
 def test_an_activation_map_brightens_the_photo_where_it_fires() -> None:
     grey = Image.new("RGB", (64, 64), (128, 128, 128))
-    values = torch.zeros(4, 4)
+    values = np.zeros((4, 4))
     values[1, 2], values[3, 3] = 5.0, -5.0
     lit = np.asarray(overlay(grey, values), int).sum(2)
     assert lit[16:32, 32:48].min() > lit[0, 0] == lit[63, 63] == lit.min()
 
 
 def test_a_silent_map_dims_the_whole_photo() -> None:
-    drawn = overlay(Image.new("RGB", (64, 64), "white"), torch.zeros(4, 4))
+    drawn = overlay(Image.new("RGB", (64, 64), "white"), np.zeros((4, 4)))
     assert len(drawn.getcolors() or ()) == 1
 
 
@@ -144,5 +153,6 @@ def test_the_patch_and_the_activation_of_a_cat_look_as_golden_ones(
     view = visualize(zfnet, cat, Choice(layer="conv3", top=1))
     feature = view.projections[0].feature
     golden("cat-conv3-patch", view.projections[0].patch)
-    (drawn,) = activation_pictures(cat, record(zfnet, cat), "conv3", [feature])
+    seen = record_photo(zfnet, frame_photo(cat, zfnet.preprocessing))
+    (drawn,) = draw_overlays(seen, activation_maps(seen, "conv3", [feature]))
     golden("cat-conv3-activation", drawn)

@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import re
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -355,10 +356,15 @@ def test_the_openapi_document_tells_every_kind_of_answer_and_problem(client: Tes
 
 def test_metrics_count_what_was_asked_and_what_is_held(client: TestClient) -> None:
     visualize(client)
-    text = client.get("/metrics").text
+    text, uploads = client.get("/metrics").text, client.app.state.uploads
     assert 'deconvnet_requests_total{route="/visualize",status="200"}' in text
     assert "deconvnet_networks_held 1.0" in text
-    assert "deconvnet_records_held_bytes" in text
+    for name, cache in {**client.app.state.engine.caches(), "photos": uploads.cache}.items():
+        assert 0 < cache.nbytes <= cache.budget, name
+        assert f"deconvnet_{name}_held {float(len(cache))}" in text
+        for what, value in (("bytes", cache.nbytes), ("budget_bytes", cache.budget)):
+            (line,) = re.findall(rf"^deconvnet_{name}_held_{what} (\S+)$", text, re.M)
+            assert float(line) == value
 
 
 def test_health_and_readiness(client: TestClient) -> None:

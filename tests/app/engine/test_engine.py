@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 import models
 from app.engine.cache import ByteLRU
-from app.engine.engine import ClientLeft, Engine, Overdue, QueueFull
+from app.engine.engine import Answer, ClientLeft, Engine, Overdue, QueueFull
 from app.engine.registry import NetworkRegistry
 from app.engine.single_flight import SingleFlight
 from app.photos.uploads import Photo
@@ -43,8 +44,15 @@ def test_what_was_used_least_recently_leaves_first() -> None:
     assert held.keys() == ("a", "c") and held.nbytes == 8
 
 
-def test_one_value_beyond_the_budget_is_held_alone() -> None:
+def test_a_value_beyond_the_budget_is_not_held() -> None:
     held: ByteLRU[str, int] = ByteLRU(10)
+    held.put("a", 1, 4)
+    held.put("b", 2, 40)
+    assert held.keys() == () and held.nbytes == 0
+
+
+def test_where_the_last_value_always_stays_it_is_held_alone_beyond_the_budget() -> None:
+    held: ByteLRU[str, int] = ByteLRU(10, always_last=True)
     held.put("a", 1, 4)
     held.put("b", 2, 40)
     assert held.keys() == ("b",) and held.nbytes == 40
@@ -206,7 +214,7 @@ def test_networks_leave_within_the_memory_budget(tmp_path: Path) -> None:
 
     async def work() -> None:
         await engine.network("alexnet")
-        assert engine.holdings()["networks_held"][1] == 1
+        assert len(engine.networks) == 1
         small = await engine.network("lenet5")
         assert [key[0] for key in engine.networks.keys()] == ["lenet5"]
         assert engine.networks.nbytes == small.nbytes < 10**6
@@ -249,7 +257,7 @@ def test_all_that_came_from_a_photo_is_forgotten_with_it(engine: Engine) -> None
         for photo in (square("a"), square("b", 200)):
             await engine.see(photo, network, models.Choice(top=1))
         engine.forget("a")
-        assert len(engine.records) == len(engine.views) == 1
+        assert len(engine.records) == len(engine.answers) == 1
 
     run(work())
 
@@ -272,4 +280,63 @@ def test_the_device_s_thread_computes_on_every_core(engine: Engine) -> None:
 
 
 def test_what_runs_beside_the_device_leaves_it_the_cores(engine: Engine) -> None:
-    assert run(engine.encode(torch.get_num_threads)) == 1
+    assert run(engine.beside(torch.get_num_threads)) == 1
+
+
+def test_views_answers_and_overlays_share_one_budget(tmp_path: Path) -> None:
+    budget = 60_000
+    engine = Engine(settings_in(tmp_path, random_weights=True, answer_bytes=budget))
+
+    async def encoded() -> Answer:
+        return Answer(bytes(20_000))
+
+    async def work() -> None:
+        network = await engine.network("lenet5")
+        for number in range(6):
+            photo = square(f"photo {number}", 40 * number)
+            view = await engine.see(photo, network, models.Choice(layer="c1", top=6))
+            await engine.overlay(photo, network, view, view.projections[0].feature)
+            await engine.answer(("answer", photo.id), encoded)
+            assert engine.answers.nbytes <= budget
+
+    run(work())
+    kinds = [key[0] for key in engine.answers.keys()]  # type: ignore[index]
+    assert set(kinds) == {"view", "overlays", "answer"}
+    held = [engine.answers.get(key) for key in engine.answers.keys()]
+    assert engine.answers.nbytes == sum(each.nbytes for each in held if each)
+    engine.close()
+
+
+def test_a_photo_is_framed_and_pictures_are_drawn_while_the_device_is_busy(engine: Engine) -> None:
+    photo, released = square(), threading.Event()
+
+    async def work() -> None:
+        network = await engine.network("lenet5")
+        record = await engine.record(photo, network, "crop")
+        found = await engine.on_device(lambda: models.reconstruct(record, models.Choice(top=2)))
+        busy = asyncio.ensure_future(engine.on_device(released.wait))
+        await engine.beside(lambda: models.frame_photo(photo.picture, network.preprocessing))
+        view = await engine.beside(lambda: models.draw(record, models.Choice(top=2), found))
+        assert len(view.projections) == 2 and not busy.done()
+        released.set()
+        await busy
+
+    run(asyncio.wait_for(work(), 60))
+
+
+def test_a_click_reads_only_the_framed_photo(engine: Engine) -> None:
+    class Unreadable(Image.Image):
+        """A photo of which nothing but the size may be read."""
+
+        def convert(self, *args: Any, **options: Any) -> Image.Image:
+            raise AssertionError("the full photo was read again")
+
+    async def work() -> None:
+        network = await engine.network("lenet5")
+        first = await engine.see(square(), network, models.Choice(layer="c1"))
+        gone = replace(square(), picture=Unreadable())
+        again = await engine.see(gone, network, models.Choice(layer="c2"))
+        await engine.overlay(gone, network, again, again.projections[0].feature)
+        assert again.frame == first.frame
+
+    run(work())

@@ -72,11 +72,11 @@ def test_projections_lie_on_the_whole_input_and_are_exactly_zero_outside_their_f
 ) -> None:
     view = shown(toy, cat, layer=layer, top=4)
     found = arrays(view)
-    for canvas, patch, box in zip(
-        found["projections"].copy(), view.patches, found["receptive_fields"], strict=True
+    for canvas, arrived, box in zip(
+        found["projections"].copy(), view.reconstructions, found["receptive_fields"], strict=True
     ):
         top, left, bottom, right = box
-        assert np.array_equal(canvas[:, top:bottom, left:right], patch.values.numpy())
+        assert np.array_equal(canvas[:, top:bottom, left:right], arrived.values)
         canvas[:, top:bottom, left:right] = 0
         assert not canvas.any()
 
@@ -107,7 +107,7 @@ def test_arrays_keep_the_channels_as_the_network_takes_them(
     view = shown(blue_first, cat, top=1)
     canvas = arrays(view)["projections"][0]
     top, left, bottom, right = map(int, view.projections[0].receptive_field)
-    assert np.array_equal(canvas[:, top:bottom, left:right], view.patches[0].values.numpy())
+    assert np.array_equal(canvas[:, top:bottom, left:right], view.reconstructions[0].values)
 
 
 @pytest.mark.parametrize("chosen", [{}, {"seed": "map"}, {"layer": "fc4", "top": 4}])

@@ -15,14 +15,16 @@ from models import (
     Network,
     UnknownLayer,
     Visualization,
-    activation_pictures,
+    activation_maps,
+    draw_overlays,
     frame,
-    record,
+    frame_photo,
+    record_photo,
     visualize,
 )
 from models.networks.build import build
 from models.networks.preprocessing import Box, Preprocessing, framed
-from models.projection.record import activations
+from models.projection.record import Record, activations
 from models.projection.selection import Unit
 from models.projection.walk import project, project_maps
 from models.render import picture, scale_of
@@ -31,8 +33,12 @@ from tests.oracles import furthest
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def shown(toy: Network, cat: Image.Image, **chosen: object) -> Visualization:
-    return visualize(toy, cat, Choice(**chosen))  # type: ignore[arg-type]
+def shown(toy: Network, cat: Image.Image, *, limit: int = 256, **chosen: object) -> Visualization:
+    return visualize(toy, cat, Choice(**chosen), limit=limit)  # type: ignore[arg-type]
+
+
+def record(network: Network, photo: Image.Image) -> Record:
+    return record_photo(network, frame_photo(photo, network.preprocessing))
 
 
 def features_of(view: Visualization) -> list[int]:
@@ -74,13 +80,13 @@ def test_chosen_features_are_those_shown(toy: Network, cat: Image.Image) -> None
 def test_a_projection_is_the_engine_s(toy: Network, cat: Image.Image, method: str) -> None:
     view = shown(toy, cat, method=method, top=3)
     seen = record(toy, cat)
-    for each, patch in zip(view.projections, view.patches, strict=True):
+    for each, arrived in zip(view.projections, view.reconstructions, strict=True):
         assert each.unit is not None
         unit = Unit(each.feature, *each.unit, each.activation)
         (expected,) = project(seen, "conv2", [unit], method, windows=False)
-        assert furthest([patch.canvas(seen.size)], [expected.canvas(seen.size)]) < 1e-5
-        assert each.scale == pytest.approx(scale_of(patch.values))
-        drawn = picture(patch.values, scale_of(patch.values))
+        assert furthest([arrived.canvas(seen.size)], [expected.canvas(seen.size)]) < 1e-5
+        assert each.scale == pytest.approx(scale_of(arrived.values))
+        drawn = picture(arrived.values, scale_of(arrived.values))
         assert each.picture is not None and np.array_equal(each.picture, drawn)
 
 
@@ -97,12 +103,12 @@ def test_a_patch_is_the_same_piece_of_the_photo(toy: Network, cat: Image.Image) 
 
 def test_a_whole_map_has_no_unit_and_sees_the_whole_input(toy: Network, cat: Image.Image) -> None:
     view, seen = shown(toy, cat, seed="map", top=2), record(toy, cat)
-    for each, patch in zip(view.projections, view.patches, strict=True):
+    for each, arrived in zip(view.projections, view.reconstructions, strict=True):
         assert each.unit is None
         assert each.activation == float(activations(seen, "conv2")[0, each.feature].max())
         assert tuple(each.receptive_field) == (0, 0, 32, 32)
         (expected,) = project_maps(seen, "conv2", [each.feature])
-        assert furthest([patch.values], [expected.values]) < 1e-5
+        assert furthest([arrived.values], [expected.values]) < 1e-5
 
 
 def test_one_place_is_read_from_every_chosen_map(toy: Network, cat: Image.Image) -> None:
@@ -130,7 +136,8 @@ def test_a_record_that_is_there_already_gives_the_same(toy: Network, cat: Image.
     fresh, again = shown(toy, cat), visualize(toy, cat, Choice(), seen)
     assert features_of(fresh) == features_of(again)
     assert all(
-        torch.equal(a.values, b.values) for a, b in zip(fresh.patches, again.patches, strict=True)
+        np.array_equal(a.values, b.values)
+        for a, b in zip(fresh.reconstructions, again.reconstructions, strict=True)
     )
 
 
@@ -190,13 +197,13 @@ def test_an_unknown_layer_is_refused_with_those_that_there_are(
 
 def test_activation_pictures_are_of_maps_that_there_are(toy: Network, cat: Image.Image) -> None:
     seen = record(toy, cat)
-    drawn = activation_pictures(cat, seen, "conv1", [5, 0])
+    drawn = draw_overlays(seen, activation_maps(seen, "conv1", [5, 0]))
     assert [each.size for each in drawn] == [(32, 32)] * 2
     for feature in (6, -1):
         with pytest.raises(
             InvalidChoice, match=f"conv1 has the feature maps 0 to 5, not {feature}"
         ):
-            activation_pictures(cat, seen, "conv1", [0, feature])
+            activation_maps(seen, "conv1", [0, feature])
 
 
 # Dead units
@@ -270,9 +277,9 @@ def test_a_blue_first_network_draws_its_projections_red_first(
     one, other = shown(red_first, cat, top=2), shown(blue_first, cat, top=2)
     assert features_of(one) == features_of(other)
     for a, b, there, back in zip(
-        one.projections, other.projections, one.patches, other.patches, strict=True
+        one.projections, other.projections, one.reconstructions, other.reconstructions, strict=True
     ):
-        assert furthest([there.values], [back.values.flip(0)]) < 1e-5
+        assert furthest([there.values], [back.values[::-1].copy()]) < 1e-5
         assert np.abs(np.asarray(a.picture, int) - np.asarray(b.picture, int)).max() <= 1
         assert np.array_equal(a.patch, b.patch)
 
@@ -282,7 +289,7 @@ def test_a_grey_network_draws_in_grey(cat: Image.Image, toy: Network) -> None:
     view = shown(build(toy.architecture, preprocessing=grey), cat, layer="conv1", top=1)
     (each,) = view.projections
     assert each.picture is not None and each.patch.mode == "RGB"
-    assert view.patches[0].values.shape[0] == view.channels == 1
+    assert view.reconstructions[0].values.shape[0] == view.channels == 1
     assert np.ptp(np.asarray(each.picture, int), axis=2).max() == 0
 
 

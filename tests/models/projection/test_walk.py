@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from captum.attr import NeuronDeconvolution, NeuronGradient, NeuronGuidedBackprop
@@ -90,7 +91,8 @@ def layers_of(seen: Record) -> Iterator[tuple[str, Any]]:
 
 
 def canvases(seen: Record, layer: str, units: list[Unit], method: str, **how: Any) -> list[Tensor]:
-    return [patch.canvas(seen.size) for patch in project(seen, layer, units, method, **how)]
+    arrived = project(seen, layer, units, method, **how)
+    return [torch.from_numpy(each.canvas(seen.size)) for each in arrived]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -114,8 +116,8 @@ def test_whole_maps_of_every_layer_project_as_autograd_with_the_rule(
             seed = torch.zeros(1, *size, dtype=torch.float64)
             seed[0, feature] = oracle.maps[layer].reshape(1, *size)[0, feature].detach()
             expected.append(oracle.project(layer, seed))
-        patches = project_maps(seen, layer, features, method)
-        assert furthest([patch.canvas(seen.size) for patch in patches], expected) < EXACT, layer
+        arrived = project_maps(seen, layer, features, method)
+        assert furthest([each.canvas(seen.size) for each in arrived], expected) < EXACT, layer
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -166,15 +168,15 @@ def field_of(seen: Record, layer: str, unit: Unit) -> tuple[float, ...]:
     return seen.network.receptive_field(layer, (unit.y, unit.x), seen.size)
 
 
-def test_a_patch_is_the_receptive_field(seen: Record) -> None:
+def test_a_reconstruction_covers_the_receptive_field(seen: Record) -> None:
     for layer, _ in layers_of(seen):
         units = probes(seen, layer)
-        for unit, patch in zip(units, project(seen, layer, units), strict=True):
-            assert tuple(patch.box) == tuple(field_of(seen, layer, unit)), (layer, unit)
-            height, width = patch.values.shape[1:]
+        for unit, each in zip(units, project(seen, layer, units), strict=True):
+            assert tuple(each.box) == tuple(field_of(seen, layer, unit)), (layer, unit)
+            height, width = each.values.shape[1:]
             assert (height, width) == (
-                patch.box.bottom - patch.box.top,
-                patch.box.right - patch.box.left,
+                each.box.bottom - each.box.top,
+                each.box.right - each.box.left,
             )
 
 
@@ -282,12 +284,13 @@ def test_however_a_batch_is_parted_it_projects_the_same(
         monkeypatch.setitem(walk.TILE_BYTES, "cpu", tile)
         maps = project_maps(seen, "conv5", [0, 2, 4], method)
         found.append(
-            canvases(seen, "conv5", units, method) + [patch.canvas(seen.size) for patch in maps]
+            canvases(seen, "conv5", units, method)
+            + [torch.from_numpy(each.canvas(seen.size)) for each in maps]
         )
     assert max(furthest(found[0], each) for each in found[1:]) < EXACT
 
 
-def test_no_units_project_to_no_patches() -> None:
+def test_no_units_project_to_nothing() -> None:
     network = made("lenet5")
     seen = record(network, noise(network, 32, 32))
     assert project(seen, "c2", []) == []
@@ -356,9 +359,9 @@ def everything(network: Network, pixels: Tensor) -> list[bytes]:
     result = []
     for layer in ("pool1", "conv2", "conv5", "fc8"):
         for method in METHODS:
-            patches = project(seen, layer, probes(seen, layer), method)
-            patches += project_maps(seen, layer, [0, 5], method)
-            result += [patch.canvas(seen.size).cpu().numpy().tobytes() for patch in patches]
+            arrived = project(seen, layer, probes(seen, layer), method)
+            arrived += project_maps(seen, layer, [0, 5], method)
+            result += [each.canvas(seen.size).tobytes() for each in arrived]
     return result
 
 
@@ -413,9 +416,9 @@ def test_nothing_is_left_on_any_module() -> None:
 def test_nothing_that_is_projected_needs_a_gradient() -> None:
     network = made("alexnet").requires_grad_(requires_grad=True)
     seen = record(network, noise(network, 128, 128), keep=("conv3",))
-    patches = project(seen, "conv3", probes(seen, "conv3"), "gradient")
-    tensors = [patch.values for patch in patches] + [seen.kept["conv3"]]
-    assert not any(tensor.requires_grad for tensor in tensors)
+    (arrived,) = project(seen, "conv3", probes(seen, "conv3")[:1], "gradient")
+    assert isinstance(arrived.values, np.ndarray)
+    assert not seen.kept["conv3"].requires_grad
 
 
 def test_projecting_changes_no_record() -> None:
