@@ -15,7 +15,7 @@ def pick_device(name: str = "auto") -> str:
     if name.startswith("cuda"):
         index = int(name.partition(":")[2] or 0)
         if not there or index >= torch.cuda.device_count():
-            raise InvalidChoice(f"there is no GPU {name!r} on this machine; use cpu or auto")
+            raise InvalidChoice("no_such_gpu", device=name)
     return name
 
 

@@ -1,30 +1,68 @@
-"""What can go wrong in the science, as sentences a person can act on.
+"""What can go wrong, as fields; the sentences for people are made elsewhere, in their language.
 
 DeconvnetError
 ├── UnknownNetwork      no network of that name
 ├── UnknownLayer        the network has no such layer (its file may end earlier)
 ├── InvalidChoice       a parameter that cannot be had: a unit outside the map, top 0, ...
 ├── OutOfMemory         the device's memory did not suffice, even for one unit at a time
-├── UnreadablePicture   bytes that are no picture, or one beyond the limits
 └── WeightsError
-    ├── WeightsMissing   nothing to load; the sentence says how to get it
+    ├── WeightsMissing   nothing to load, or nothing to be had
     ├── WeightsArriving  being fetched or loaded just now
     └── WeightsInvalid   a file that is not what it should be
 
-Nothing here knows HTTP: ``app.errors`` holds the table from these classes to statuses.
+Where one class has several cases, ``reason`` tells them apart. An error may have another one for
+its ``cause``. ``app.web.sentences`` holds a sentence for every class and reason, ``app.web.errors``
+the status.
 """
+
+from collections.abc import Callable, Sequence
 
 
 class DeconvnetError(Exception):
-    """A failure that its message explains, with the value and the way out."""
+    """A failure as fields; printed, it lists them."""
+
+    def __init__(self, reason: str = "", /, **fields: object) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.fields = fields
+
+    def __str__(self) -> str:
+        listed = ", ".join(f"{name}={value!r}" for name, value in self.fields.items())
+        return ": ".join(part for part in (self.reason, listed) if part)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self})"
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return _restore, (type(self), self.reason, self.fields)
+
+
+def _restore(kind: type[DeconvnetError], reason: str, fields: dict[str, object]) -> DeconvnetError:
+    """Make an error anew where it was sent to from another process."""
+    error = kind.__new__(kind)
+    DeconvnetError.__init__(error, reason, **fields)
+    return error
 
 
 class UnknownNetwork(DeconvnetError):
-    """No network goes by that name."""
+    """No network goes by that name; ``known`` are those that do."""
+
+    def __init__(self, network: str, known: Sequence[str]) -> None:
+        super().__init__(network=network, known=tuple(known))
 
 
 class UnknownLayer(DeconvnetError):
-    """The network has no layer of that name."""
+    """The network has no layer of that name; ``known`` are those that it has."""
+
+    def __init__(self, network: str, layer: str, known: Sequence[str]) -> None:
+        super().__init__(network=network, layer=layer, known=tuple(known))
+
+
+class UnreachedLayer(UnknownLayer):
+    """The layer exists only for inputs of ``size`` x ``size`` pixels."""
+
+    def __init__(self, network: str, layer: str, size: int) -> None:
+        DeconvnetError.__init__(self, network=network, layer=layer, size=size)
 
 
 class InvalidChoice(DeconvnetError):
@@ -32,11 +70,10 @@ class InvalidChoice(DeconvnetError):
 
 
 class OutOfMemory(DeconvnetError):
-    """The device's memory did not suffice; smaller work, or the same later, may succeed."""
+    """The device's memory did not suffice for a step; smaller work, or the same later, may."""
 
-
-class UnreadablePicture(DeconvnetError):
-    """Bytes that no picture can be made of."""
+    def __init__(self, step: str) -> None:
+        super().__init__(step=step)
 
 
 class WeightsError(DeconvnetError):
@@ -44,15 +81,14 @@ class WeightsError(DeconvnetError):
 
 
 class WeightsMissing(WeightsError):
-    """No weights for the network are on this machine."""
+    """No weights for the network are on this machine, or none can be had."""
 
 
 class WeightsArriving(WeightsError):
     """The weights are on their way; asking again in ``retry_after`` seconds may succeed."""
 
-    def __init__(self, sentence: str, retry_after: int = 5) -> None:
-        super().__init__(sentence)
-        self.retry_after = retry_after
+    def __init__(self, network: str, nbytes: int | None = None, retry_after: int = 5) -> None:
+        super().__init__(network=network, nbytes=nbytes, retry_after=retry_after)
 
 
 class WeightsInvalid(WeightsError):

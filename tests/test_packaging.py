@@ -22,6 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ["requirements.lock", "requirements-dev.lock"]
 # Names to import by, where they differ from the name to install by.
 INSTALLED_AS = {
+    "lazy_loader": "lazy-loader",
     "PIL": "pillow",
     "multipart": "python-multipart",
     "prometheus_client": "prometheus-client",

@@ -21,7 +21,7 @@ def negotiate(accept: str, kinds: Iterable[str] = KINDS) -> str:
     ranges = list(_ranges(accept or "*/*"))
     best = max(kinds, key=partial(_quality, ranges))
     if not _quality(ranges, best):
-        raise NotAcceptable(f"This can be had as {', '.join(kinds)}, not as '{accept[:80]}'.")
+        raise NotAcceptable(kinds=tuple(kinds), accept=accept[:80])
     return best
 
 

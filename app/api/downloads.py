@@ -14,7 +14,8 @@ from app.api import schemas
 from app.api.openapi import problems
 from app.web.dependencies import EngineHere, NameHere
 from app.web.errors import wants_page
-from app.web.templates import templates
+from app.web.fragments import weights_offer
+from app.web.templates import draw, show
 
 EVERY_SECONDS = 0.5
 
@@ -43,8 +44,7 @@ async def fetch_network(request: Request, network: Known, engine: EngineHere) ->
     if not wants_page(request):
         return JSONResponse(schemas.describe_arrival(network, info).model_dump(), 202)
     if "hx-request" in request.headers:
-        context = {"network": network, "info": info, "inside": False}
-        return templates.TemplateResponse(request, "_download.html", context)
+        return show(request, "_download.html", weights_offer(info))
     return RedirectResponse(_page_before(request), 303)
 
 
@@ -69,17 +69,17 @@ async def watch_network(
 
     Where nothing is being fetched, `end` comes at once.
     """
-    draw = _draw if "hx-request" in request.headers else _document
+    report = _draw if "hx-request" in request.headers else _document
     last = None
     while not engine.stopping:
         info = await asyncio.to_thread(engine.registry.weights, network)
         if info.arriving is None:
-            for event in draw(network, info, "end"):
+            for event in report(network, info, "end"):
                 yield event
             return
         if info.arriving != last:
             last = info.arriving
-            for event in draw(network, info, "progress"):
+            for event in report(network, info, "progress"):
                 yield event
         await asyncio.sleep(EVERY_SECONDS)
 
@@ -91,7 +91,6 @@ def _document(network: str, info: models.WeightsInfo, event: str) -> list[Server
 
 def _draw(network: str, info: models.WeightsInfo, event: str) -> list[ServerSentEvent]:
     """Draw the inside of the fragment; htmx puts in what has no name, and closes on `end`."""
-    template = templates.env.get_template("_download.html")
-    inside = template.render(network=network, info=info, inside=True).strip()
+    inside = draw("_download.html", weights_offer(info, inside=True))
     shown = ServerSentEvent(raw_data=inside)
     return [shown] if event == "progress" else [shown, ServerSentEvent(raw_data=event, event=event)]

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 import models
+from app.web.sentences import describe_weights
 
 State = Literal["ready", "downloading", "available", "missing"]
 Method = Literal["deconvnet", "guided", "gradient"]
@@ -230,7 +231,7 @@ def describe_offer(info: models.WeightsInfo) -> OfferDocument:
         state=info.state,
         source=info.source,
         bytes=info.nbytes,
-        how=info.how,
+        how=describe_weights(info),
         offered_bytes=info.offered_nbytes,
     )
 
@@ -243,5 +244,5 @@ def describe_arrival(network: str, info: models.WeightsInfo) -> ArrivalDocument:
         state="downloading" if info.arriving else info.state,
         bytes=done,
         total=total,
-        detail=info.how,
+        detail=describe_weights(info),
     )

@@ -1,11 +1,13 @@
 """What the command line prints: sentences, tables, progress."""
 
 import contextlib
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+import models
+from app.web.sentences import sentence
 
 if TYPE_CHECKING:
     pass
@@ -117,8 +119,6 @@ def sentence_of(error: Exception) -> str | None:
     """Put what a user can mend in a sentence; None for what is our own fault."""
     from pydantic import ValidationError
 
-    from app.photos.decoding import PhotoTooLarge, UnreadablePhoto
-
     if isinstance(error, ValidationError):
         return "; ".join(
             f"DECONVNET_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}"
@@ -126,9 +126,6 @@ def sentence_of(error: Exception) -> str | None:
         )
     if isinstance(error, OSError):
         return f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
-    if isinstance(error, PhotoTooLarge | UnreadablePhoto):
-        return str(error)
-    models = sys.modules.get("models")
-    if models and isinstance(error, models.DeconvnetError):
-        return str(error)
+    if isinstance(error, models.DeconvnetError):
+        return sentence(error)
     return None

@@ -16,6 +16,7 @@ from app.cli.terminal import (
     print_table,
     say,
 )
+from app.web.sentences import describe_weights, sentence
 
 if TYPE_CHECKING:
     from app.engine.registry import NetworkRegistry
@@ -66,7 +67,7 @@ def fetch(registry: "NetworkRegistry", name: str) -> bool:
         with interruptible("what has arrived is kept"), bytes_bar(name) as on_progress:
             file = registry.fetch(name, on_progress)
     except models.DeconvnetError as error:
-        complain(f"{name}: {error}")
+        complain(f"{name}: {sentence(error)}")
         return False
     own = registry.weights(name)
     if own.path != file:
@@ -109,14 +110,14 @@ def verify_weights(
         info = registry.weights(name)
         if info.state != "ready":
             if names:
-                complain(f"{name} has no weights here. {info.how}")
+                complain(f"{name} has no weights here. {describe_weights(info)}")
                 failed = True
             continue
         try:
             provenance = registry.load(name).provenance
             say(f"{name}: whole, {provenance.source}, sha256 {provenance.sha256 or 'none'}")
         except models.WeightsInvalid as error:
-            complain(f"{name}: {error}")
+            complain(f"{name}: {sentence(error)}")
             failed = True
     if failed:
         raise typer.Exit(FAILED)

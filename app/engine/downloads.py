@@ -18,6 +18,10 @@ REMEMBERED = 600.0
 Fetch = Callable[[str, Callable[[int, int], None]], Path]
 
 
+class DownloadEnded(models.DeconvnetError):
+    """A fetch ended for a reason that lies in this server."""
+
+
 class _Closed(Exception):
     """The server stops; what has arrived is kept."""
 
@@ -33,7 +37,7 @@ class Download:
     first: int | None = None
     """What an earlier fetch had left."""
     ended: float | None = None
-    failure: str | None = None
+    failure: models.DeconvnetError | None = None
 
     @property
     def retry_after(self) -> int:
@@ -70,7 +74,7 @@ class Downloads:
         known = self._known.get(network)
         return known if known is not None and known.ended is None else None
 
-    def failure(self, network: str) -> str | None:
+    def failure(self, network: str) -> models.DeconvnetError | None:
         """Say why the last fetch failed, for as long as that is remembered."""
         known = self._known.get(network)
         if known is None or known.ended is None or known.failure is None:
@@ -82,16 +86,16 @@ class Downloads:
         self._closed = True
 
     def _run(self, network: str) -> None:
-        failure: str | None = None
+        failure: models.DeconvnetError | None = None
         try:
             self._fetch(network, lambda done, total: self._tell(network, done, total))
         except _Closed:
-            failure = "The server stopped."
+            failure = DownloadEnded("stopped")
         except models.DeconvnetError as error:
-            failure = str(error)
+            failure = error
         except Exception:
             log.exception("fetching %s failed", network)
-            failure = "The server failed to fetch it; its log says why."
+            failure = DownloadEnded("unforeseen")
         self._change(network, ended=time.monotonic(), failure=failure)
 
     def _tell(self, network: str, done: int, total: int) -> None:

@@ -29,19 +29,15 @@ T = TypeVar("T")
 SMOOTHING = 0.2
 
 
-class QueueFull(Exception):
+class QueueFull(models.DeconvnetError):
     """Too many requests are waiting; `retry_after` says in how many seconds to ask again."""
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"The server is busy: ask again in {retry_after} s.")
-        self.retry_after = retry_after
+
+class Overdue(models.DeconvnetError):
+    """The request took longer than the `seconds` that a request may."""
 
 
-class Overdue(Exception):
-    """The request took longer than a request may."""
-
-
-class ClientLeft(Exception):
+class ClientLeft(models.DeconvnetError):
     """The client closed the connection before its answer was ready."""
 
 
@@ -94,7 +90,7 @@ class Engine:
     def queue_slot(self) -> Iterator[None]:
         """Hold a place in the queue; raises QueueFull where there is none."""
         if self._slots_taken >= self.settings.queue_limit:
-            raise QueueFull(self.retry_after())
+            raise QueueFull(retry_after=self.retry_after())
         self._slots_taken += 1
         try:
             yield
@@ -112,10 +108,7 @@ class Engine:
             async with asyncio.timeout(seconds):
                 return await work
         except TimeoutError:
-            raise Overdue(
-                f"This took longer than {seconds:g} s: ask for fewer projections, "
-                "or again when the server is less busy."
-            ) from None
+            raise Overdue(seconds=seconds) from None
 
     async def on_device(self, work: Callable[[], T]) -> T:
         """Run work on the device when its turn comes; cancelled in the queue, it never runs."""

@@ -30,17 +30,13 @@ class NetworkRegistry:
     def weights(self, name: str) -> models.WeightsInfo:
         """Say which weights a network has or could have; raises UnknownNetwork."""
         if name not in self.architectures:
-            known = ", ".join(self.architectures)
-            raise models.UnknownNetwork(f"there is no network {name[:80]!r}; there are {known}")
+            raise models.UnknownNetwork(name[:80], list(self.architectures))
         info = models.find_weights(name, self.sources)
         if info.offered_nbytes is None:
             return info
         if download := self.downloads.under_way(name):
             return _on_its_way(info, download)
-        failure = self.downloads.failure(name)
-        if failure is None:
-            return info
-        return replace(info, how=f"{failure} {info.how}", failure=failure)
+        return replace(info, failure=self.downloads.failure(name))
 
     def provenance(self, name: str) -> models.Provenance | None:
         """Say where a network's weights come from, where they are here and can be read."""
@@ -78,7 +74,7 @@ class NetworkRegistry:
         if info.state not in {"available", "downloading"}:
             return self.load(name)
         if info.failure:
-            raise models.WeightsMissing(f"{name} has no weights here. {info.how}")
+            raise models.WeightsMissing("not_here", info=info)
         self.begin(name)
         raise self._on_the_way(name)
 
@@ -86,24 +82,19 @@ class NetworkRegistry:
         """Begin to fetch a network's published weights; raises WeightsMissing where it cannot."""
         info = self.weights(name)
         if info.offered_nbytes is None and info.source != "published":
-            raise models.WeightsMissing(f"{name} is not fetched. {info.how}")
+            raise models.WeightsMissing("not_fetched", info=info)
         if info.offered_nbytes is not None:
             self.downloads.begin(name, info.offered_nbytes)
         return self.weights(name)
 
     def _on_the_way(self, name: str) -> models.WeightsArriving:
         download = self.downloads.under_way(name)
-        size = f" ({download.total / 1e6:.0f} MB)" if download else ""
-        seconds = download.retry_after if download else 1
-        return models.WeightsArriving(
-            f"The published weights of {name}{size} are arriving; ask again soon.", seconds
-        )
+        if download is None:
+            return models.WeightsArriving(name, retry_after=1)
+        return models.WeightsArriving(name, download.total, download.retry_after)
 
 
 def _on_its_way(info: models.WeightsInfo, download: Download) -> models.WeightsInfo:
     """Say how far a fetch is; starter weights are ready meanwhile."""
-    megabytes = f"{download.done / 1e6:.0f} of {download.total / 1e6:.0f} MB"
-    how = f"The published weights of {download.network} are arriving: {megabytes}."
-    how = how if info.state == "available" else f"{info.how} {how}"
     state = "downloading" if info.state == "available" else info.state
-    return replace(info, state=state, how=how, arriving=(download.done, download.total))
+    return replace(info, state=state, arriving=(download.done, download.total))

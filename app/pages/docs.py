@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from starlette.responses import Response
 
-from app.web.templates import templates
+from app.web.templates import show
 
 router = APIRouter()
 
@@ -34,17 +34,27 @@ class Operation:
     answers: tuple[tuple[str, str, str], ...]
 
 
+@dataclass(frozen=True)
+class Docs:
+    """The API's page: what it is, where this server is, and every operation."""
+
+    title: str
+    description: str
+    server: str
+    operations: tuple[Operation, ...]
+
+
 @router.get("/docs", response_class=HTMLResponse, include_in_schema=False)
 def show_docs(request: Request) -> Response:
     """Show every operation of the API, its parameters and its answers."""
     schema = request.app.openapi()
-    context = {
-        "title": schema["info"]["title"],
-        "description": schema["info"]["description"],
-        "operations": list(operations(schema)),
-        "server": str(request.base_url).rstrip("/"),
-    }
-    return templates.TemplateResponse(request, "docs.html", context)
+    page = Docs(
+        schema["info"]["title"],
+        schema["info"]["description"],
+        str(request.base_url).rstrip("/"),
+        tuple(operations(schema)),
+    )
+    return show(request, "docs/docs.html", page)
 
 
 def operations(schema: Mapping[str, Any]) -> Iterator[Operation]:

@@ -9,10 +9,10 @@ import models
 from app.engine.engine import Engine
 from app.pages.layer_view import Explorer, explore, page_context
 from app.pages.links import FIELDS, Click, Link, read_click, read_link
-from app.pages.start import is_partial, page
 from app.photos.uploads import Photo
 from app.web.dependencies import EngineHere, UploadsHere, until_disconnect
 from app.web.errors import Problem, problem_of
+from app.web.templates import is_partial, show
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -81,10 +81,8 @@ async def visit(request: Request, engine: Engine, photo: Photo, link: Link) -> R
         problem = problem_of(error)
         layers = await layers_of(engine, link.network)
         if link.layer not in {layer.name for layer in layers}:
-            names = ", ".join(layer.name for layer in layers)
-            raise models.UnknownLayer(
-                f"{link.network} has no layer {link.layer[:40]!r}; it has {names}"
-            ) from None
+            known = [layer.name for layer in layers]
+            raise models.UnknownLayer(link.network, link.layer[:40], known) from None
         why = problem.detail
         context = await asyncio.to_thread(
             page_context, engine.registry, photo, link, layers, None, why
@@ -96,7 +94,7 @@ async def visit(request: Request, engine: Engine, photo: Photo, link: Link) -> R
 
 
 def _show(request: Request, context: Explorer, problem: Problem | None = None) -> Response:
-    name = "_explorer.html" if is_partial(request) else "explorer.html"
-    response = page(request, name, context, problem.status if problem else 200)
+    name = "explorer/_explorer.html" if is_partial(request) else "explorer/explorer.html"
+    response = show(request, name, context, problem.status if problem else 200)
     response.headers.update(problem.headers if problem else {})
     return response

@@ -12,6 +12,7 @@ from app.engine.engine import Engine
 from app.engine.registry import NetworkRegistry
 from app.pages.links import Link, archive_address, picture_address
 from app.photos.uploads import Photo
+from app.web.fragments import WeightsOffer, weights_offer
 
 TOP = 9
 TOPS = (9, 16, 25, 64)
@@ -126,7 +127,7 @@ class Explorer:
     networks: tuple[Option, ...]
     absent: tuple[Option, ...]
     tabs: tuple[LayerTab, ...]
-    info: models.WeightsInfo
+    offer: WeightsOffer
     view: LayerView | None
     why: str | None
 
@@ -267,7 +268,7 @@ def page_context(
         tuple(entries[name] for name, info in known.items() if info.state == "ready"),
         tuple(entries[name] for name, info in known.items() if info.state != "ready"),
         tuple(_tabs(link, layers)),
-        known[link.network],
+        weights_offer(known[link.network]),
         view,
         why,
     )

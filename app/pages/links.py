@@ -70,7 +70,7 @@ def read_link(image: str, network: str, layer: str, query: Mapping[str, str]) ->
     """Read what an address says; raises InvalidChoice."""
     weights = query.get("weights") or None
     if weights and not HASH.fullmatch(weights):
-        raise models.InvalidChoice(f"weights are eight hex digits, not '{weights[:40]}'")
+        raise models.InvalidChoice("weights_are_no_hash", text=weights[:40])
     return Link(
         image,
         network,
@@ -152,7 +152,7 @@ def _number(query: Mapping[str, str], name: str) -> int | None:
     if not text:
         return None
     if not NUMBER.fullmatch(text):
-        raise models.InvalidChoice(f"{name} is a whole number, not '{text[:40]}'")
+        raise models.InvalidChoice("no_whole_number", name=name, text=text[:40])
     return int(text)
 
 

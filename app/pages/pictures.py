@@ -30,7 +30,7 @@ def show_sample(name: str) -> Response:
     """Show a sample photo, small."""
     sample = find_sample(name)
     if sample is None:
-        raise models.InvalidChoice(f"there is no sample photo '{name[:40]}'")
+        raise models.InvalidChoice("no_sample", name=name[:40])
     return Response(thumbnail(sample), media_type="image/jpeg", headers=_cached("max-age=86400"))
 
 
@@ -116,7 +116,7 @@ async def _picture(
         return await engine.overlay(photo, network, view, feature)
     picture = each.patch if kind == "patch" else each.picture
     if picture is None:
-        raise models.InvalidChoice(f"map {feature} of {view.layer} is dead here: it has no picture")
+        raise models.InvalidChoice("silent", feature=feature, layer=view.layer)
     return picture
 
 
@@ -125,7 +125,7 @@ def _only(view: models.Visualization, feature: int) -> models.Visualization:
     for each, arrived in zip(view.projections, view.reconstructions, strict=True):
         if each.feature == feature:
             return replace(view, projections=(each,), reconstructions=(arrived,))
-    raise models.InvalidChoice(f"map {feature} of {view.layer} is not among those listed here")
+    raise models.InvalidChoice("not_listed", feature=feature, layer=view.layer)
 
 
 def _jpeg(picture: Image.Image) -> bytes:

@@ -8,18 +8,17 @@ from fastapi import APIRouter, File, Request, Response, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 import models
-from app.pages.layer_view import Explorer
 from app.photos.samples import SAMPLES, Sample, find_sample, read_sample
 from app.settings import Settings
 from app.web.dependencies import EngineHere, UploadsHere
 from app.web.errors import Problem
-from app.web.templates import templates
+from app.web.fragments import Refusal
+from app.web.templates import is_partial, show
 
 ENVELOPE = 1024
 """Bytes that a form takes around its photo."""
 
 ACCEPT = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,image/avif"
-NOT_KEPT = {"Cache-Control": "no-store", "Vary": "HX-Request-Type"}
 
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -36,40 +35,21 @@ class Start:
     problem: Problem | None = None
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why the page that asked gets no answer, as a fragment of it."""
-
-    problem: Problem
-
-
-def page(
-    request: Request, name: str, context: Start | Explorer | Refusal, status: int = 200
-) -> Response:
-    """Draw a page from its context, a frozen dataclass that the template knows as `page`."""
-    known = {"page": context, "partial": is_partial(request)}
-    return templates.TemplateResponse(request, name, known, status, NOT_KEPT)
-
-
 def show_problem(request: Request, problem: Problem) -> Response:
     """Show a failure: in the page that asked, or as a page where the next photo can be chosen."""
     if not is_partial(request):
-        return page(request, "start.html", Start(_limit(request), problem=problem), problem.status)
-    response = page(request, "_problem.html", Refusal(problem), problem.status)
+        refused = Start(_limit(request), problem=problem)
+        return show(request, "start/start.html", refused, problem.status)
+    response = show(request, "_problem.html", Refusal(problem), problem.status)
     swap = {"HX-Retarget": "#problem", "HX-Reswap": "outerMorph", "HX-Push-Url": "false"}
     response.headers.update(swap)
     return response
 
 
-def is_partial(request: Request) -> bool:
-    """Tell whether htmx asks for a fragment rather than a browser for a page."""
-    return request.headers.get("hx-request-type") == "partial"
-
-
 @router.get("/")
 def start(request: Request) -> Response:
     """Ask for a photo."""
-    return page(request, "start.html", Start(_limit(request)))
+    return show(request, "start/start.html", Start(_limit(request)))
 
 
 def _limit(request: Request) -> int:
@@ -84,7 +64,7 @@ async def receive(
     """Take a photo, and go where it is explored."""
     file = next((each for each in image or () if each.size), None)
     if file is None:
-        raise models.InvalidChoice("Choose a photo first.")
+        raise models.InvalidChoice("no_photo")
     photo = await uploads.receive(await file.read())
     return RedirectResponse(f"/images/{photo.id}", 303)
 
@@ -94,7 +74,7 @@ async def receive_sample(name: str, uploads: UploadsHere) -> RedirectResponse:
     """Take a sample photo as if it had been uploaded."""
     sample = find_sample(name)
     if sample is None:
-        raise models.InvalidChoice(f"there is no sample photo '{name[:40]}'")
+        raise models.InvalidChoice("no_sample", name=name[:40])
     photo = await uploads.receive(await asyncio.to_thread(read_sample, sample))
     return RedirectResponse(f"/images/{photo.id}", 303)
 

@@ -1,6 +1,6 @@
 """Bytes to pixels within limits: what runs in the child process that may be killed.
 
-Imports nothing of the project, so that the child starts in a tenth of a second.
+Of the project it needs the errors alone, so that the child starts in a tenth of a second.
 """
 
 import io
@@ -13,6 +13,8 @@ import warnings
 from dataclasses import dataclass
 
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+import models
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
@@ -31,11 +33,11 @@ TURNS: dict[object, Image.Transpose] = {
 """EXIF orientation to the turn that sets the photo upright."""
 
 
-class UnreadablePhoto(Exception):
-    """Bytes that no picture can be made of, in a sentence."""
+class UnreadablePhoto(models.DeconvnetError):
+    """Bytes that no picture can be made of."""
 
 
-class PhotoTooLarge(Exception):
+class PhotoTooLarge(models.DeconvnetError):
     """A photo beyond the limits, refused before its pixels are decoded."""
 
 
@@ -80,14 +82,12 @@ def decode(data: bytes, limits: Limits) -> Pixels:
     except (UnreadablePhoto, PhotoTooLarge):
         raise
     except Image.DecompressionBombError:
-        raise PhotoTooLarge(
-            f"The photo has over {limits.pixels:,} pixels: make it smaller."
-        ) from None
+        raise PhotoTooLarge("too_many_pixels", limit=limits.pixels) from None
     except MemoryError:
-        raise PhotoTooLarge("Decoding this photo takes more memory than allowed.") from None
+        raise PhotoTooLarge("too_much_memory") from None
     except Exception as error:
         # Pillow's decoders raise anything from struct.error to PyCMSError on odd files.
-        raise UnreadablePhoto(_why(data, error)) from None
+        raise _unreadable(data, error) from None
 
 
 def _decode(data: bytes, limits: Limits) -> Pixels:
@@ -118,16 +118,13 @@ def _silence() -> None:
 def _refuse_at_sight(data: bytes, limits: Limits) -> None:
     """Refuse from the first bytes what Pillow's own opening would already pay for."""
     if not data:
-        raise UnreadablePhoto("The file is empty (0 bytes).")
+        raise UnreadablePhoto("empty")
     if data[4:8] == b"ftyp" and _brands(data) & HEIF_BRANDS:
-        raise UnreadablePhoto("This is a HEIC photo, which is not read here: save it as JPEG.")
+        raise UnreadablePhoto("heic")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         _refuse_size(webp_size(data), limits)
     if data[:2] == b"\xff\xd8" and (scans := count_scans(data, limits.scans)) > limits.scans:
-        raise PhotoTooLarge(
-            f"This JPEG has at least {scans} scans; at most {limits.scans} are read. "
-            "Save it again without 'progressive'."
-        )
+        raise PhotoTooLarge("too_many_scans", scans=scans, limit=limits.scans)
 
 
 def _brands(data: bytes) -> set[bytes]:
@@ -138,16 +135,13 @@ def _brands(data: bytes) -> set[bytes]:
 def _refuse_size(size: tuple[int, int], limits: Limits) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise UnreadablePhoto(f"The photo has no pixels ({width}x{height}).")
+        raise UnreadablePhoto("no_pixels", width=width, height=height)
     if max(size) > limits.side:
-        what = f"its longest side may have {limits.side:,} pixels"
-    elif width * height > limits.pixels:
-        what = f"at most {limits.pixels:,} pixels are read"
-    elif width * height > MEGAPIXEL and max(size) > limits.aspect * min(size):
-        what = f"above a megapixel the sides may differ {limits.aspect:g}-fold at most"
-    else:
-        return
-    raise PhotoTooLarge(f"The photo is {width}x{height}: {what}. Make it smaller.")
+        raise PhotoTooLarge("side", width=width, height=height, limit=limits.side)
+    if width * height > limits.pixels:
+        raise PhotoTooLarge("pixels", width=width, height=height, limit=limits.pixels)
+    if width * height > MEGAPIXEL and max(size) > limits.aspect * min(size):
+        raise PhotoTooLarge("aspect", width=width, height=height, limit=limits.aspect)
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
@@ -221,7 +215,7 @@ def _shallow(image: Image.Image) -> Image.Image:
     else:
         low, high = image.getextrema()  # type: ignore[assignment]
         if not math.isfinite(low) or not math.isfinite(high):
-            raise UnreadablePhoto("The photo's values are not finite numbers.")
+            raise UnreadablePhoto("not_finite")
         low, high = _range_of(image.mode, low, high)
     scale = 255 / (high - low)
     # Adding a half and truncating rounds; convert("L") on its own would clip and truncate.
@@ -242,9 +236,10 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return picture
 
 
-def _why(data: bytes, error: Exception) -> str:
+def _unreadable(data: bytes, error: Exception) -> UnreadablePhoto:
+    """Tell what Pillow found: no picture, half of one, or a damaged one."""
     if isinstance(error, UnidentifiedImageError):
-        return f"This file is not a picture that can be read: send {READABLE}."
+        return UnreadablePhoto("no_picture", readable=READABLE)
     if "truncated" in str(error).lower() or isinstance(error, EOFError | struct.error):
-        return f"The picture is cut off or damaged ({len(data):,} bytes arrived)."
-    return f"The picture is damaged and cannot be decoded: send it again as {READABLE}."
+        return UnreadablePhoto("cut_off", nbytes=len(data))
+    return UnreadablePhoto("damaged", readable=READABLE)

@@ -17,6 +17,7 @@ import anyio.to_process
 import anyio.to_thread
 from PIL import Image
 
+import models
 from app.engine.cache import ByteLRU
 from app.photos.decoding import Limits, PhotoTooLarge, Pixels, UnreadablePhoto, decode_within
 from app.settings import Settings
@@ -26,15 +27,15 @@ HEADER = re.compile(rb"P6\n# ([0-9a-f]{64}) (\w+)\n(\d+) (\d+)\n255\n")
 STALE_SECONDS = 3600
 
 
-class NoSuchPhoto(Exception):
+class NoSuchPhoto(models.DeconvnetError):
     """No photo goes by that id."""
 
 
-class PhotoExpired(Exception):
+class PhotoExpired(models.DeconvnetError):
     """The photo of that id was kept for as long as promised, and is gone."""
 
 
-class StorageFull(Exception):
+class StorageFull(models.DeconvnetError):
     """The photo could not be kept because the disk is full."""
 
 
@@ -87,8 +88,8 @@ class Uploads:
         if photo := await self._recall(name):
             return photo
         if ID.fullmatch(name) and self._path(name).exists():
-            raise PhotoExpired("This photo's time is over and it was deleted: upload it again.")
-        raise NoSuchPhoto(f"No photo has the id '{name[:64]}'; upload it again.")
+            raise PhotoExpired
+        raise NoSuchPhoto(id=name[:64])
 
     def forget(self, name: str) -> None:
         """Delete the photo of that id and every trace of it; raises NoSuchPhoto."""
@@ -98,7 +99,7 @@ class Uploads:
                 raise FileNotFoundError
             self._path(name).unlink()
         except FileNotFoundError:
-            raise NoSuchPhoto(f"No photo has the id '{name[:64]}'.") from None
+            raise NoSuchPhoto("forgotten", id=name[:64]) from None
 
     async def warm(self) -> None:
         """Start a decoding process before the first photo comes."""
@@ -165,7 +166,7 @@ class Uploads:
         try:
             write_atomically(self._path(name), head.encode() + pixels.data)
         except OSError:
-            raise StorageFull("The server has no disk space left for this photo.") from None
+            raise StorageFull from None
 
     async def _decode(self, data: bytes) -> Pixels:
         """Decode in a child; one that dies of something else than the photo is forgiven once."""
@@ -174,7 +175,7 @@ class Uploads:
         try:
             return await self._decode_once(data)
         except anyio.BrokenWorkerProcess:
-            raise UnreadablePhoto("The picture's decoder gave up on this file.") from None
+            raise UnreadablePhoto("decoder_died") from None
 
     async def _decode_once(self, data: bytes) -> Pixels:
         limits = self._limits
@@ -185,10 +186,7 @@ class Uploads:
                         decode_within, data, limits, cancellable=True, limiter=_one()
                     )
             except TimeoutError:
-                raise PhotoTooLarge(
-                    f"Decoding this photo takes more than {limits.seconds:g} seconds; "
-                    "save it anew, smaller or as a plain JPEG."
-                ) from None
+                raise PhotoTooLarge("too_slow", seconds=limits.seconds) from None
 
 
 def limits_of(settings: Settings) -> Limits:

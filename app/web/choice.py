@@ -12,9 +12,7 @@ def parse_features(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     if not NUMBERS.fullmatch(text):
-        raise models.InvalidChoice(
-            f"features are numbers separated by commas, such as 3,17,200, not '{text[:40]}'"
-        )
+        raise models.InvalidChoice("features_are_no_numbers", text=text[:40])
     return tuple(int(number) for number in text.split(","))
 
 
@@ -23,6 +21,6 @@ def parse_unit(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     if not NUMBERS.fullmatch(text) or text.count(",") != 1:
-        raise models.InvalidChoice(f"unit is a row and a column, such as 6,7, not '{text[:40]}'")
+        raise models.InvalidChoice("unit_is_no_pair", text=text[:40])
     y, x = (int(number) for number in text.split(","))
     return y, x

@@ -39,10 +39,10 @@ async def read_photo(
     """Read from a form which photo is meant; raises InvalidChoice or WrongMediaType."""
     kind = request.headers.get("content-type", "")
     if kind and not kind.startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
-        raise WrongMediaType(f"Send the request as multipart/form-data, not as '{kind[:60]}'.")
+        raise WrongMediaType(kind=kind[:60])
     file = image if image is not None and (image.filename or image.size) else None
     if (file is None) == (image_id is None):
-        raise models.InvalidChoice("send a photo as 'image', or the 'image_id' of an earlier one")
+        raise models.InvalidChoice("one_photo")
     return PhotoInput(await file.read() if file else None, image_id)
 
 
@@ -70,7 +70,7 @@ async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait({job, left}, return_when=asyncio.FIRST_COMPLETED)
         if not job.done():
-            raise ClientLeft("The client left before its answer was ready.")
+            raise ClientLeft
         return job.result()
     finally:
         job.cancel()

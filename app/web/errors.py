@@ -12,17 +12,18 @@ from starlette.exceptions import HTTPException
 import models
 from app.engine import engine
 from app.photos import decoding, uploads
+from app.web.sentences import sentence
 
 MEDIA_TYPE = "application/problem+json"
 CLIENT_LEFT = 499
 SOON_SECONDS = 5
 
 
-class NotAcceptable(Exception):
+class NotAcceptable(models.DeconvnetError):
     """None of the media types that the client accepts can be given."""
 
 
-class WrongMediaType(Exception):
+class WrongMediaType(models.DeconvnetError):
     """The request's body is not of the kind that is read here."""
 
 
@@ -30,7 +31,6 @@ STATUS: Mapping[type[Exception], int] = {
     models.UnknownNetwork: 404,
     models.UnknownLayer: 404,
     models.InvalidChoice: 422,
-    models.UnreadablePicture: 415,
     models.WeightsArriving: 503,
     models.WeightsInvalid: 503,
     models.WeightsMissing: 503,
@@ -95,13 +95,13 @@ def wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") or "hx-request" in request.headers
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: models.DeconvnetError) -> Problem:
     """Look an error of ours up in the table."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {}
     if isinstance(error, WORTH_RETRYING):
-        headers["Retry-After"] = str(getattr(error, "retry_after", SOON_SECONDS))
-    return Problem(status, str(error), headers)
+        headers["Retry-After"] = str(error.fields.get("retry_after", SOON_SECONDS))
+    return Problem(status, sentence(error), headers)
 
 
 def install(app: FastAPI) -> None:
@@ -113,6 +113,7 @@ def install(app: FastAPI) -> None:
 
 
 def _of_ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, models.DeconvnetError)
     return respond(request, problem_of(error))
 
 

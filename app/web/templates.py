@@ -1,9 +1,10 @@
-"""How pages are drawn: the templates, and what each of them may use."""
+"""How pages are drawn: each template from one frozen dataclass, which it knows as `page`."""
 
 import re
 from functools import cache
 from hashlib import sha256
 
+from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
 from jinja2 import StrictUndefined
 from markupsafe import Markup, escape
@@ -34,3 +35,21 @@ templates.env.undefined = StrictUndefined
 templates.env.globals["static"] = static
 templates.env.filters["number"] = number
 templates.env.filters["code"] = code
+
+NOT_KEPT = {"Cache-Control": "no-store", "Vary": "HX-Request-Type"}
+
+
+def show(request: Request, name: str, page: object, status: int = 200) -> Response:
+    """Answer with a template drawn from its context."""
+    context = {"page": page, "partial": is_partial(request)}
+    return templates.TemplateResponse(request, name, context, status, NOT_KEPT)
+
+
+def draw(name: str, page: object) -> str:
+    """Draw a fragment that needs nothing of a request."""
+    return templates.env.get_template(name).render(page=page).strip()
+
+
+def is_partial(request: Request) -> bool:
+    """Tell whether htmx asks for a fragment rather than a browser for a page."""
+    return request.headers.get("hx-request-type") == "partial"

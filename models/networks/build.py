@@ -74,12 +74,12 @@ def _held(rows: list[Row], shapes: Shapes) -> Iterator[Row]:
     """Keep the rows that the tensors fill, and the weightless ones between and after them."""
     filled = [f"{row.name}.weight" in shapes for row in rows if isinstance(row, Filters)]
     if not any(filled):
-        raise WeightsInvalid("the file holds none of the convolutional layers")
+        raise WeightsInvalid("no_convolutions")
     for (first, held), (second, further) in pairwise(
         zip([row.name for row in rows if isinstance(row, Filters)], filled, strict=True)
     ):
         if further and not held:
-            raise WeightsInvalid(f"the file holds {second} but not {first} before it")
+            raise WeightsInvalid("gap", held=second, missing=first)
     for row in rows:
         if isinstance(row, Filters) and f"{row.name}.weight" not in shapes:
             return
@@ -171,8 +171,10 @@ class _Maker:
 
     def _agree(self, name: str, shape: Sequence[int], *, fits: bool) -> None:
         if not fits:
-            text = " x ".join(map(str, shape))
             raise WeightsInvalid(
-                f"{name}.weight is {text}, which does not fit {self.architecture.name} "
-                f"after {self.size.channels} maps of {self.size.height} x {self.size.width}"
+                "does_not_fit",
+                key=f"{name}.weight",
+                shape=" x ".join(map(str, shape)),
+                network=self.architecture.name,
+                **self.size._asdict(),
             )

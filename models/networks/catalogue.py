@@ -20,13 +20,17 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
 )
 
 
+def architectures() -> Mapping[str, Architecture]:
+    """Return every network's description by name, in the order of history."""
+    return ARCHITECTURES
+
+
 def architecture(name: str) -> Architecture:
     """Find an architecture; raise UnknownNetwork with the names that there are."""
     try:
         return ARCHITECTURES[name]
     except KeyError:
-        names = ", ".join(ARCHITECTURES)
-        raise UnknownNetwork(f"there is no network {name!r}; there are {names}") from None
+        raise UnknownNetwork(name, list(ARCHITECTURES)) from None
 
 
 def build_on_meta(name: str) -> Network:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.errors import UnknownLayer
+from models.errors import UnknownLayer, UnreachedLayer
 from models.networks.architecture import Architecture, LayerKind, Normalization
 from models.networks.preprocessing import Box, Preprocessing
 from models.networks.signal import Size, Span
@@ -140,8 +140,7 @@ class Network(nn.Module):
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        names = ", ".join(layer.name for layer in self.layers)
-        raise UnknownLayer(f"{self.name} has no layer {name!r}; it has {names}")
+        raise UnknownLayer(self.name, name, [layer.name for layer in self.layers])
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every parameter and statistic by the key our weight files use."""
@@ -199,8 +198,7 @@ class Network(nn.Module):
         for count, (each, _) in enumerate(reached, 1):
             if each is found:
                 return reached[:count]
-        native = self.preprocessing.size
-        raise UnknownLayer(f"{self.name} has {layer} only for inputs of {native} x {native} pixels")
+        raise UnreachedLayer(self.name, layer, self.preprocessing.size)
 
     def describe(self) -> list[LayerInfo]:
         """Describe every layer at the native input size."""

@@ -39,8 +39,8 @@ def check(choice: Choice) -> None:
         ("fit", choice.fit, FITS),
     ):
         if value not in known:
-            raise InvalidChoice(f"{name} is one of {', '.join(known)}, not {value!r}")
+            raise InvalidChoice("unknown_word", name=name, known=known, value=value)
     if choice.features is not None and choice.top is not None:
-        raise InvalidChoice("give either features or top, not both")
+        raise InvalidChoice("features_and_top")
     if choice.unit is not None and choice.seed == "map":
-        raise InvalidChoice("a unit is one place, seed=map the whole map: give one of them")
+        raise InvalidChoice("unit_and_map")

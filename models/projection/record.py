@@ -15,8 +15,6 @@ from models.networks.preprocessing import FramedPhoto, to_pixels
 from models.networks.signal import Size, layout
 from models.networks.steps import Saved
 
-EXHAUSTED = "The device's memory did not suffice for {step}: close what else uses it, or ask later."
-
 
 @dataclass(frozen=True)
 class Maxima:
@@ -85,7 +83,7 @@ def record(
             try:
                 x, for_the_way_down = step.record(x)
             except (torch.OutOfMemoryError, MemoryError) as error:
-                raise OutOfMemory(EXHAUSTED.format(step=step)) from error
+                raise OutOfMemory(str(step)) from error
             kept_by_steps.append(for_the_way_down)
         saved[layer.name] = tuple(kept_by_steps)
         maxima[layer.name] = _maxima(x)

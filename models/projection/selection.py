@@ -53,8 +53,7 @@ def check_place(layer: str, place: tuple[int, int], size: Size) -> None:
     y, x = place
     if not (0 <= y < size.height and 0 <= x < size.width):
         raise InvalidChoice(
-            f"unit {y},{x} lies outside {layer}, whose maps have rows 0 to {size.height - 1} "
-            f"and columns 0 to {size.width - 1}"
+            "unit_outside", y=y, x=x, layer=layer, rows=size.height - 1, columns=size.width - 1
         )
 
 

@@ -193,13 +193,14 @@ def _features(record: Record, layer: str, size: Size, choice: Choice, limit: int
     if choice.features is None:
         top = min(TOP, most) if choice.top is None else choice.top
         if not 1 <= top <= most:
-            raise InvalidChoice(f"top is 1 to {most} for {layer}, not {top}")
+            raise InvalidChoice("top_out_of_range", most=most, layer=layer, top=top)
         return selection.strongest(record, layer, top)
     if not 1 <= len(choice.features) <= most:
-        raise InvalidChoice(f"name 1 to {most} features of {layer}, not {len(choice.features)}")
+        count = len(choice.features)
+        raise InvalidChoice("features_out_of_range", most=most, layer=layer, count=count)
     check_features(layer, choice.features, size.channels)
     if len(set(choice.features)) < len(choice.features):
-        raise InvalidChoice("each feature can be named once")
+        raise InvalidChoice("feature_twice")
     return list(choice.features)
 
 
@@ -207,8 +208,7 @@ def check_features(layer: str, features: Sequence[int], count: int) -> None:
     """Raise InvalidChoice for a feature map that a layer of ``count`` maps has not."""
     for feature in features:
         if not 0 <= feature < count:
-            last = count - 1
-            raise InvalidChoice(f"{layer} has the feature maps 0 to {last}, not {feature}")
+            raise InvalidChoice("no_such_feature", layer=layer, last=count - 1, feature=feature)
 
 
 def _draw(

@@ -19,7 +19,7 @@ from models.networks.preprocessing import Box
 from models.networks.rules import RULES, Rule
 from models.networks.signal import Signal, Size, Span
 from models.networks.steps import Step
-from models.projection.record import EXHAUSTED, Record, activations
+from models.projection.record import Record, activations
 from models.projection.selection import Unit
 
 TILE_BYTES = {"cpu": 2**21, "cuda": 2**28}
@@ -81,8 +81,7 @@ def _seeds(units: Sequence[Unit], size: Size, like: Tensor) -> Signal:
     """Place each unit's own value alone at its place."""
     for unit in units:
         if not all(0 <= at < end for at, end in zip(unit[:3], size, strict=True)):
-            maps = f"{size.channels} maps of {size.height} x {size.width}"
-            raise InvalidChoice(f"unit {unit[:3]} lies outside {maps}")
+            raise InvalidChoice("unit_beyond", unit=unit[:3], **size._asdict())
     values = like.new_tensor([unit.activation for unit in units]).view(-1, 1, 1, 1)
     rows = Span.cells([unit.y for unit in units], size.height)
     columns = Span.cells([unit.x for unit in units], size.width)
@@ -121,7 +120,7 @@ def _walk(steps: Sequence[Downwards], signal: Signal, rule: Rule) -> Iterator[Si
             except (torch.OutOfMemoryError, MemoryError) as error:
                 share = count // 2
                 if share == 0:
-                    raise OutOfMemory(EXHAUSTED.format(step=step)) from error
+                    raise OutOfMemory(str(step)) from error
             torch.cuda.empty_cache()
         for part in signal.parts(share):
             yield from _walk(steps[place:], part, rule)

@@ -45,8 +45,11 @@ def resume(checkpoint: Path, parts: Mapping[str, Part], **same: Any) -> dict[str
     for key, value in same.items():
         if state.get(key) != value:
             raise InvalidChoice(
-                f"{checkpoint} belongs to another run: its {key} is {state.get(key)!r}, "
-                f"not {value!r}; choose another folder or remove it"
+                "of_another_run",
+                checkpoint=str(checkpoint),
+                key=key,
+                found=state.get(key),
+                wanted=value,
             )
     for name, part in parts.items():
         part.load_state_dict(state.pop(name))

@@ -28,12 +28,12 @@ def open_folders(data: Path) -> tuple[ImageFolder, ImageFolder | None]:
     try:
         folders = [ImageFolder(part) for part in parts if part.is_dir()]
     except FileNotFoundError as error:
-        raise InvalidChoice(f"{data} holds no folder of photos for each class: {error}") from error
+        raise InvalidChoice("no_class_folders", folder=str(data), cause=error) from error
     if not folders:
-        raise InvalidChoice(f"{data} is no folder")
+        raise InvalidChoice("no_folder", folder=str(data))
     learned, tested = folders[0], folders[1] if len(folders) > 1 else None
     if tested is not None and tested.classes != learned.classes:
-        raise InvalidChoice(f"{parts[1]} has other classes than {parts[0]}")
+        raise InvalidChoice("folders_disagree", folder=str(parts[1]), other=str(parts[0]))
     return learned, tested
 
 
@@ -83,8 +83,10 @@ class Batches:
     def __init__(self, photos: Photos, config: TrainingConfig, workers: int) -> None:
         if config.batch % world_size() or len(photos) < config.batch:
             raise InvalidChoice(
-                f"a batch of {config.batch} cannot be had from {len(photos)} photos "
-                f"by {world_size()} processes"
+                "batch_cannot_be_had",
+                batch=config.batch,
+                photos=len(photos),
+                processes=world_size(),
             )
         self.photos, self.workers, self.size = photos, workers, config.batch // world_size()
         self.sampler: DistributedSampler[Any] = DistributedSampler(

@@ -234,6 +234,6 @@ def _metrics(out: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        log.warning("no metrics: TensorBoard is not installed (pip install 'deconvnet[train]')")
+        log.warning("no metrics: TensorBoard is not installed; the extra 'train' brings it")
         return None
     return SummaryWriter(out / "metrics", purge_step=step)

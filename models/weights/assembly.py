@@ -31,7 +31,7 @@ def assemble(file: WeightsFile, architecture: Architecture, source: str) -> Netw
                 provenance=provenance,
             )
     except WeightsInvalid as error:
-        raise WeightsInvalid(f"{file.path.name}: {error}") from error
+        raise WeightsInvalid("makes_no_network", file=file.path.name, cause=error) from error
     fill(network, file.tensors, file.path.name)
     if classes:
         _agree(file, network, len(classes))
@@ -40,12 +40,15 @@ def assemble(file: WeightsFile, architecture: Architecture, source: str) -> Netw
 
 def _agree(file: WeightsFile, network: Network, classes: int) -> None:
     if network.last_fc is None:
-        raise WeightsInvalid(f"{file.path.name} has no classifier for the {classes} classes named")
+        raise WeightsInvalid("no_classifier", file=file.path.name, classes=classes)
     scores = network.describe()[-1].shape.channels
     if scores != classes:
         raise WeightsInvalid(
-            f"{classes} classes are named, but {network.last_fc} of {file.path.name} tells "
-            f"{scores} apart"
+            "other_classes",
+            file=file.path.name,
+            classes=classes,
+            layer=network.last_fc,
+            scores=scores,
         )
 
 
@@ -54,16 +57,17 @@ def fill(network: Network, tensors: Mapping[str, Tensor], name: str) -> None:
     expected = network.tensors()
     missing, surplus = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
     if missing:
-        raise WeightsInvalid(f"{name} lacks {_few(missing)}, which {network.name} needs")
+        raise WeightsInvalid("lacks", file=name, keys=sorted(missing), network=network.name)
     if surplus:
-        raise WeightsInvalid(f"{name} holds {_few(surplus)}, which {network.name} has no place for")
+        raise WeightsInvalid("surplus", file=name, keys=sorted(surplus), network=network.name)
     for key, tensor in expected.items():
         if tensors[key].shape != tensor.shape:
-            found, wanted = tuple(tensors[key].shape), tuple(tensor.shape)
-            raise WeightsInvalid(f"{name}: {key} is {found}; {network.name} needs {wanted}")
+            raise WeightsInvalid(
+                "other_shape",
+                file=name,
+                key=key,
+                found=str(tuple(tensors[key].shape)),
+                network=network.name,
+                wanted=str(tuple(tensor.shape)),
+            )
     network.assign_tensors(tensors)
-
-
-def _few(keys: set[str]) -> str:
-    first = sorted(keys)[:4]
-    return ", ".join(first) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")

@@ -27,7 +27,7 @@ from urllib.request import Request, urlopen
 
 from filelock import FileLock
 
-from models.errors import WeightsInvalid, WeightsMissing
+from models.errors import DeconvnetError, WeightsError, WeightsInvalid, WeightsMissing
 
 SECONDS = 5.0
 """Deadline of connecting, and of each silence after that."""
@@ -66,15 +66,23 @@ class Published:
         return self.nbytes + self.nbytes // 1000 + 4096
 
 
-class _Cut(Exception):
+class TransferError(DeconvnetError):
+    """A transfer that did not bring the published file."""
+
+
+class OtherFile(TransferError):
+    """What came is not the published file."""
+
+
+class Cut(TransferError):
     """The connection ended before the file did; another may bring the rest."""
 
 
-class _NoAnswer(_Cut):
+class NoAnswer(Cut):
     """Nobody answered at all."""
 
 
-class _Refused(Exception):
+class Refused(TransferError):
     """The server answered that it will not give the file."""
 
 
@@ -99,7 +107,7 @@ def fetch(
             elif recorded_sha256(target) is None:
                 _record(target, target)
     except OSError as error:
-        raise WeightsMissing(_failure(offer, folder, error)) from error
+        raise _unwritten(offer, folder, error) from error
     return target
 
 
@@ -168,15 +176,15 @@ def _download(offer: Published, part: _Part, on_progress: OnProgress, pause: flo
     while True:
         try:
             return _continue(offer, part, on_progress)
-        except _Refused as reason:
-            raise WeightsMissing(_sentence(offer, str(reason))) from reason
-        except _Cut as reason:
+        except Refused as reason:
+            raise _not_fetched(offer, reason) from reason
+        except Cut as reason:
             failures = 0 if part.size > most else failures + 1
             most = max(most, part.size)
-            if failures == ATTEMPTS or (isinstance(reason, _NoAnswer) and most == first):
+            if failures == ATTEMPTS or (isinstance(reason, NoAnswer) and most == first):
                 if _is_all(offer, part):
                     return
-                raise WeightsMissing(_sentence(offer, str(reason))) from reason
+                raise _not_fetched(offer, reason) from reason
         time.sleep(pause * 2**failures)
 
 
@@ -188,7 +196,7 @@ def _is_all(offer: Published, part: _Part) -> bool:
 
 
 def _continue(offer: Published, part: _Part, on_progress: OnProgress) -> None:
-    """Ask for what is missing and append it; raises _Cut, _Refused, WeightsInvalid."""
+    """Ask for what is missing and append it; raises Cut, Refused, WeightsInvalid."""
     with _ask(offer, part) as answer:
         start, whole = _span(answer, part)
         if answer.status == 416:
@@ -199,7 +207,7 @@ def _continue(offer: Published, part: _Part, on_progress: OnProgress) -> None:
         part.take_up(answer, start)
         done = _append(offer, part, answer, start, lambda done: on_progress(done, total))
     if whole is not None and done < whole:
-        raise _Cut(f"the connection ended after {done:,} of {whole:,} bytes")
+        raise Cut("ended_early", done=done, whole=whole)
 
 
 def _append(
@@ -218,7 +226,7 @@ def _append(
             file.write(chunk)
             on_progress(file.tell())
             if file.tell() > offer.most_bytes:
-                raise WeightsInvalid(_sentence(offer, "it does not end where it should"))
+                raise _not_fetched(offer, OtherFile("no_end"))
         return file.tell()
 
 
@@ -228,7 +236,7 @@ def _ask(offer: Published, part: _Part) -> Iterator[HTTPResponse]:
     try:
         with urlopen(Request(offer.url, headers=headers), timeout=SECONDS) as answer:
             if offer.url.startswith("https:") and not answer.url.startswith("https:"):
-                raise _Refused("the server redirects to an address without encryption")
+                raise Refused("unencrypted")
             yield cast(HTTPResponse, answer)
     except HTTPError as error:
         if error.code == 416:
@@ -236,12 +244,12 @@ def _ask(offer: Published, part: _Part) -> Iterator[HTTPResponse]:
                 yield cast(HTTPResponse, error)
             return
         error.close()
-        answered = f"the server answered {error.code} {error.reason}"
-        raise (_Cut if error.code in WORTH_ANOTHER else _Refused)(answered) from error
+        kind = Cut if error.code in WORTH_ANOTHER else Refused
+        raise kind("status", status=error.code, phrase=str(error.reason)) from error
     except URLError as error:
-        raise _NoAnswer(f"the server cannot be reached ({error.reason})") from error
+        raise NoAnswer("unreachable", why=str(error.reason)) from error
     except (HTTPException, ConnectionError, TimeoutError) as error:
-        raise _Cut(f"the connection broke ({error or type(error).__name__})") from error
+        raise _broken(error) from error
 
 
 def _chunks(answer: HTTPResponse) -> Iterator[bytes]:
@@ -249,7 +257,7 @@ def _chunks(answer: HTTPResponse) -> Iterator[bytes]:
         while chunk := answer.read1(CHUNK):
             yield chunk
     except OSError as error:  # told apart from the disk's, which the caller meets
-        raise _Cut(f"the connection broke ({error or type(error).__name__})") from error
+        raise _broken(error) from error
 
 
 def _span(answer: HTTPResponse, part: _Part) -> tuple[int, int | None]:
@@ -260,12 +268,12 @@ def _span(answer: HTTPResponse, part: _Part) -> tuple[int, int | None]:
         if found and int(found[1]) == part.size:
             return part.size, part.size
         part.discard()
-        raise _Cut("the server has fewer bytes than have arrived")
+        raise Cut("fewer_bytes")
     if answer.status == 206:
         found = re.fullmatch(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)", answered)
         if not found or int(found[1]) > part.size or part.is_of_another(answer):
             part.discard()
-            raise _Cut("the server sent another part than was asked for")
+            raise Cut("other_part")
         return int(found[1]), None if found[2] == "*" else int(found[2])
     length = answer.headers.get("Content-Length", "")
     return 0, int(length) if re.fullmatch(r"\d{1,15}", length) else None
@@ -274,18 +282,10 @@ def _span(answer: HTTPResponse, part: _Part) -> tuple[int, int | None]:
 def _refuse(offer: Published, answer: HTTPResponse, size: int | None) -> None:
     """Refuse before downloading what cannot be the file."""
     if answer.headers.get_content_type() in {"text/html", "application/xhtml+xml"}:
-        raise WeightsInvalid(
-            _sentence(
-                offer,
-                "a web page came instead of the file (does the network ask for a login, or a "
-                "proxy block downloads?)",
-            )
-        )
+        raise _not_fetched(offer, OtherFile("web_page"))
     least = 0 if offer.is_packed else 2 * offer.nbytes - offer.most_bytes
     if size is not None and not least <= size <= offer.most_bytes:
-        raise WeightsInvalid(
-            _sentence(offer, f"the server has {size:,} bytes where {offer.nbytes:,} were published")
-        )
+        raise _not_fetched(offer, OtherFile("other_size", size=size, published=offer.nbytes))
 
 
 def _make_room(offer: Published, folder: Path, missing: int) -> None:
@@ -362,9 +362,7 @@ def _finish(offer: Published, part: _Part, target: Path) -> None:
         unpack(part.file, ready, offer.most_bytes)
     if not _matches(ready, offer):
         ready.unlink()
-        raise WeightsInvalid(
-            _sentence(offer, f"its hash is not {offer.digest}: it is not what was published")
-        )
+        raise _not_fetched(offer, OtherFile("other_hash", digest=offer.digest))
     with ready.open("rb") as file:
         os.fsync(file.fileno())
     _record(target, ready)
@@ -378,12 +376,12 @@ def unpack(archive: Path, target: Path, most_bytes: int) -> None:
         with zipfile.ZipFile(archive) as entries:
             inside = [entry for entry in entries.infolist() if entry.filename.endswith(".pth")]
             if len(inside) != 1 or inside[0].file_size > most_bytes:
-                raise WeightsInvalid(f"{archive.name} does not hold one weights file (.pth)")
+                raise WeightsInvalid("not_one_file", file=archive.name)
             with entries.open(inside[0]) as source, target.open("wb") as file:
                 _copy(source, file, most_bytes)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         target.unlink(missing_ok=True)
-        raise WeightsInvalid(f"{archive.name} is a damaged archive: {error}") from error
+        raise WeightsInvalid("damaged_archive", file=archive.name, cause=error) from error
     except OSError:
         target.unlink(missing_ok=True)
         raise
@@ -397,15 +395,18 @@ def _copy(source: IO[bytes], file: IO[bytes], most_bytes: int) -> None:
             raise zipfile.BadZipFile("it holds more than it says")
 
 
-def _sentence(offer: Published, reason: str) -> str:
-    return f"{offer.filename} could not be fetched from {offer.url}: {reason}."
+def _broken(error: Exception) -> Cut:
+    return Cut("broken", why=str(error) or type(error).__name__)
 
 
-def _failure(offer: Published, folder: Path, error: OSError) -> str:
+def _not_fetched(offer: Published, cause: TransferError) -> WeightsError:
+    """Say of which file a transfer failed: what came is not it, or nothing could be had."""
+    kind = WeightsInvalid if isinstance(cause, OtherFile) else WeightsMissing
+    return kind("no_fetch", file=offer.filename, url=offer.url, cause=cause)
+
+
+def _unwritten(offer: Published, folder: Path, error: OSError) -> WeightsMissing:
+    where = {"file": offer.filename, "folder": str(folder)}
     if error.errno in FULL:
-        return (
-            f"{offer.filename} could not be fetched: there is no room for its "
-            f"{offer.nbytes / 1e6:,.0f} MB in {folder}. Make room and try again; what has arrived "
-            "is kept."
-        )
-    return f"{offer.filename} could not be written into {folder}: {error.strerror or error}."
+        return WeightsMissing("no_room", **where, nbytes=offer.nbytes)
+    return WeightsMissing("not_written", **where, cause=error)

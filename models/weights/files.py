@@ -38,7 +38,7 @@ class WeightsFile:
 def read(path: Path, architecture: Architecture) -> WeightsFile:
     """Read a ``.safetensors`` or ``.pth`` file for an architecture; run nothing that is in it.
 
-    Raises WeightsInvalid with a sentence for a file that is damaged, unsafe or another network's.
+    Raises WeightsInvalid for a file that is damaged, unsafe or another network's.
     """
     load = _read_safetensors if path.suffix == ".safetensors" else _read_pth
     try:
@@ -47,7 +47,7 @@ def read(path: Path, architecture: Architecture) -> WeightsFile:
     except WeightsInvalid:
         raise
     except OSError as error:
-        raise WeightsInvalid(f"{path.name} cannot be read: {error.strerror or error}") from error
+        raise WeightsInvalid("cannot_be_read", file=path.name, cause=error) from error
     _check(path, tensors)
     naming, named = rename(path, tensors, architecture)
     floats = {key: tensor.to(torch.float32) for key, tensor in named.items()}
@@ -95,16 +95,16 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except SafetensorError as error:
-        raise WeightsInvalid(f"{path.name} is no whole safetensors file: {error}") from error
+        raise WeightsInvalid("no_safetensors", file=path.name, cause=error) from error
 
 
 def _metadata(path: Path, text: str | None) -> dict[str, Any]:
     try:
         metadata = json.loads(text or "{}")
     except (ValueError, RecursionError) as error:
-        raise WeightsInvalid(f"{path.name}: its metadata is not JSON: {error}") from error
+        raise WeightsInvalid("metadata_is_no_json", file=path.name, cause=error) from error
     if not isinstance(metadata, dict):
-        raise WeightsInvalid(f"{path.name}: its metadata is not a JSON object")
+        raise WeightsInvalid("metadata_is_no_object", file=path.name)
     return metadata
 
 
@@ -113,23 +113,23 @@ def _read_pth(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the pickle trips over
-        raise WeightsInvalid(f"{path.name} {_trouble(error)}") from error
+        raise _trouble(path, error) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
-        raise WeightsInvalid(f"{path.name} holds no state dict")
+        raise WeightsInvalid("no_state_dict", file=path.name)
     wrapped = all(str(key).startswith("module.") for key in content)  # saved from DataParallel
     prefix = "module." if wrapped else ""
     return {str(key).removeprefix(prefix): value for key, value in content.items()}, {}
 
 
-def _trouble(error: Exception) -> str:
-    """Say what torch found: code, or a file that is not whole."""
+def _trouble(path: Path, error: Exception) -> WeightsInvalid:
+    """Tell what torch found: code, or a file that is not whole."""
     if not isinstance(error, UnpicklingError):
-        return "is damaged or cut short; nothing in it was run"
+        return WeightsInvalid("damaged", file=path.name)
     if code := re.search(r"GLOBAL ([\w.]+)", str(error)):
-        return f"holds code, {code[1]}, and nothing in it was run; save its state_dict() instead"
-    return "is damaged or holds more than tensors; nothing in it was run"
+        return WeightsInvalid("holds_code", file=path.name, code=code[1])
+    return WeightsInvalid("more_than_tensors", file=path.name)
 
 
 def _check_archive(path: Path) -> None:
@@ -140,31 +140,31 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError) as error:
-        raise WeightsInvalid(f"{path.name} is a damaged archive: {error}") from error
+        raise WeightsInvalid("damaged_archive", file=path.name, cause=error) from error
     deflated = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     if deflated or sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise WeightsInvalid(f"{path.name} is compressed, which torch.save never does")
+        raise WeightsInvalid("compressed", file=path.name)
 
 
 def _check(path: Path, tensors: Mapping[str, object]) -> None:
     """Refuse whatever is not dense, finite tensors of floats, each filling its own storage."""
     dense = {key: _dense(path, key, tensor) for key, tensor in tensors.items() if is_learned(key)}
     if sum(tensor.nbytes for tensor in dense.values()) > path.stat().st_size:
-        raise WeightsInvalid(f"{path.name}: its tensors share what they hold")
+        raise WeightsInvalid("shared_storage", file=path.name)
     for key, tensor in dense.items():
         if not bool(torch.isfinite(tensor.to(torch.float32)).all()):
-            raise WeightsInvalid(f"{path.name}: {key} holds NaN or infinity")
+            raise WeightsInvalid("not_finite", file=path.name, key=key)
 
 
 def _dense(path: Path, key: str, tensor: object) -> Tensor:
     if not isinstance(tensor, Tensor):
-        raise WeightsInvalid(f"{path.name}: {key} is no tensor")
+        raise WeightsInvalid("no_tensor", file=path.name, key=key)
     if tensor.device.type == "meta":
-        raise WeightsInvalid(f"{path.name}: {key} is a meta tensor, a shape without numbers")
+        raise WeightsInvalid("meta_tensor", file=path.name, key=key)
     if tensor.layout != torch.strided:
-        raise WeightsInvalid(f"{path.name}: {key} is sparse; only dense tensors are read")
+        raise WeightsInvalid("sparse_tensor", file=path.name, key=key)
     if not tensor.dtype.is_floating_point:
-        raise WeightsInvalid(f"{path.name}: {key} is {tensor.dtype}, not floating point")
+        raise WeightsInvalid("no_floats", file=path.name, key=key, dtype=str(tensor.dtype))
     if tensor.nbytes > tensor.untyped_storage().nbytes():
-        raise WeightsInvalid(f"{path.name}: {key} claims more numbers than the file holds")
+        raise WeightsInvalid("claims_too_much", file=path.name, key=key)
     return tensor

@@ -38,8 +38,8 @@ def import_weights(
         sources.weights_dir.mkdir(parents=True, exist_ok=True)
         write(own_file(name, sources), found.tensors, describe(found, provenance))
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise WeightsInvalid(f"{own_file(name, sources)} cannot be written: {reason}") from error
+        target = str(own_file(name, sources))
+        raise WeightsInvalid("cannot_be_written", file=target, cause=error) from error
     return provenance_of(glance(own_file(name, sources)), kind, "yours")
 
 
@@ -51,7 +51,7 @@ def _unpacked(file: Path, name: str, folder: Path) -> Path:
     try:
         unpack(file, inside, 8 * sum(layer.parameters for layer in describe_layers(name)) + 2**20)
     except OSError as error:
-        raise WeightsInvalid(f"{file.name} cannot be read: {error.strerror or error}") from error
+        raise WeightsInvalid("cannot_be_read", file=file.name, cause=error) from error
     return inside
 
 
@@ -59,8 +59,8 @@ def _read_labels(file: Path) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8-sig").strip().splitlines()
     except (OSError, UnicodeError) as error:
-        raise WeightsInvalid(f"{file.name} cannot be read as text: {error}") from error
+        raise WeightsInvalid("labels_are_no_text", file=file.name, cause=error) from error
     labels = [line.strip() for line in lines] or [""]
     if "" in labels:
-        raise WeightsInvalid(f"{file.name}: line {labels.index('') + 1} names no class")
+        raise WeightsInvalid("empty_label", file=file.name, line=labels.index("") + 1)
     return labels

@@ -64,7 +64,7 @@ def _preprocessing(file: WeightsFile, architecture: Architecture) -> Preprocessi
     numbers = (*found.mean, *found.std, found.scale)
     sane = all(-1e6 < number < 1e6 for number in numbers) and min(found.std) > 0 < found.scale
     if not (fits and sane and 8 <= found.size <= 1024 and 8 <= found.resize <= 2048):
-        raise WeightsInvalid(f"{file.path.name}: its preprocessing makes no sense: {found}")
+        raise WeightsInvalid("senseless_preprocessing", file=file.path.name, found=found)
     return found
 
 
@@ -72,7 +72,7 @@ def _dataclass(file: WeightsFile, default: D, entry: str) -> D:
     """Take from a metadata entry what it says, each field of the default's type."""
     given = file.metadata[entry]
     if not isinstance(given, dict):
-        raise WeightsInvalid(f"{file.path.name}: metadata {entry!r} is not an object")
+        raise WeightsInvalid("entry_is_no_object", file=file.path.name, entry=entry)
     values: dict[str, Any] = {}
     for field in fields(default):
         like = getattr(default, field.name)
@@ -97,14 +97,15 @@ def _as(file: WeightsFile, entry: str, name: str, value: object, like: object) -
             return float(value)
         case tuple(), list() | tuple() if all(isinstance(v, int | float) for v in value):
             return tuple(float(v) for v in value)
-    raise WeightsInvalid(f"{file.path.name}: metadata {entry}.{name} cannot be {value!r}")
+    where = f"{entry}.{name}"
+    raise WeightsInvalid("impossible_value", file=file.path.name, entry=where, value=value)
 
 
 def _text(file: WeightsFile, entry: str) -> str | None:
     """Return an entry of the metadata that is a sentence."""
     found = file.metadata.get(entry)
     if found is not None and not isinstance(found, str):
-        raise WeightsInvalid(f"{file.path.name}: metadata {entry!r} is no text")
+        raise WeightsInvalid("entry_is_no_text", file=file.path.name, entry=entry)
     return found and found[:LONGEST]
 
 
@@ -114,5 +115,5 @@ def read_classes(file: WeightsFile) -> tuple[str, ...] | None:
     if classes is None:
         return None
     if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
-        raise WeightsInvalid(f"{file.path.name}: metadata 'classes' is not a list of names")
+        raise WeightsInvalid("classes_are_no_names", file=file.path.name)
     return tuple(classes) or None

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from models.errors import WeightsInvalid, WeightsMissing
+from models.errors import DeconvnetError, WeightsInvalid, WeightsMissing
 from models.networks.build import build
 from models.networks.catalogue import architecture
 from models.networks.network import Network, Provenance
@@ -46,49 +46,47 @@ class Sources:
 class WeightsInfo:
     """What weights a network would have, without loading them."""
 
+    network: str
     state: State
     source: Source | None
     path: Path | None
-    nbytes: int | None
-    how: str
-    """A sentence or two: what these weights are, and how to get some, or others."""
-    offered_nbytes: int | None = None
-    """Size of the published weights, where they are not here and may be fetched."""
+    own: Path
+    """Where a file of your own weights would win."""
+    published_nbytes: int | None = None
+    """Size of the weights that somebody has published."""
+    offline: bool = False
+    """Nothing may be fetched."""
     arriving: tuple[int, int] | None = None
     """Bytes that have arrived and are expected, while somebody fetches the published weights."""
-    failure: str | None = None
+    failure: DeconvnetError | None = None
     """Why the last fetch failed, while that is remembered."""
+
+    @property
+    def offered_nbytes(self) -> int | None:
+        """Return the size of the published weights, where they are not here and may be fetched."""
+        wanted = self.source in (None, "starter") and not self.offline
+        return self.published_nbytes if wanted else None
+
+    @property
+    def nbytes(self) -> int | None:
+        """Return the size of the file, or of what is published where there is none."""
+        if self.source is None:
+            return self.published_nbytes
+        return self.path.stat().st_size if self.path else None
 
 
 def find_weights(name: str, sources: Sources) -> WeightsInfo:
     """Say which weights a network would load; raise UnknownNetwork."""
     architecture(name)
     if sources.random:
-        return WeightsInfo("ready", "random", None, None, "Random weights: nothing was learned.")
+        return WeightsInfo(name, "ready", "random", None, own_file(name, sources))
+    offer = published(name)
+    known = (own_file(name, sources), offer.nbytes if offer else None, sources.offline)
     for source, path in _places(name, sources):
         if path.is_file():
-            return _found(name, source, path, sources)
-    offer = published(name)
-    if offer is None:
-        own = own_file(name, sources)
-        how = f"No published weights of {name} are known; put your own into {own}."
-        return WeightsInfo("missing", None, None, None, how)
-    how = f"Run {_command(name, offer)}, or put your own into {own_file(name, sources)}."
-    if sources.offline:
-        return WeightsInfo("missing", None, None, offer.nbytes, f"{OFFLINE} Elsewhere: {how}")
-    return WeightsInfo("available", None, None, offer.nbytes, how, offer.nbytes)
-
-
-OFFLINE = "DECONVNET_OFFLINE=1: nothing is fetched."
-
-
-def _found(name: str, source: Source, path: Path, sources: Sources) -> WeightsInfo:
-    info = WeightsInfo("ready", source, path, path.stat().st_size, _about(source, path))
-    offer = published(name)
-    if source != "starter" or offer is None or sources.offline:
-        return info
-    how = f"{info.how} {_command(name, offer)} brings the published ones."
-    return replace(info, how=how, offered_nbytes=offer.nbytes)
+            return WeightsInfo(name, "ready", source, path, *known)
+    may_be_fetched = offer is not None and not sources.offline
+    return WeightsInfo(name, "available" if may_be_fetched else "missing", None, None, *known)
 
 
 def published(name: str) -> Published | None:
@@ -96,10 +94,6 @@ def published(name: str) -> Published | None:
     from models.weights.published import PUBLISHED
 
     return PUBLISHED.get(name)
-
-
-def _command(name: str, offer: Published) -> str:
-    return f"'deconvnet weights fetch {name}' ({offer.nbytes / 1e6:.0f} MB)"
 
 
 def fetch_weights(
@@ -112,7 +106,7 @@ def fetch_weights(
     architecture(name)
     offer = published(name)
     if offer is None or sources.offline:
-        raise WeightsMissing(f"{name} is not fetched. {find_weights(name, sources).how}")
+        raise WeightsMissing("not_fetched", info=find_weights(name, sources))
     return fetch(offer, sources.cache_dir, on_progress)
 
 
@@ -148,13 +142,13 @@ def _look_up(name: str, source: Source, path: Path, written: int) -> Provenance:
 def load(name: str, sources: Sources, device: str = "cpu") -> Network:
     """Load a network with its weights onto a device, ready to record and project.
 
-    Raises UnknownNetwork, WeightsMissing (its sentence says how to get them), WeightsInvalid.
+    Raises UnknownNetwork, WeightsMissing (its ``info`` says what could be had), WeightsInvalid.
     """
     info = find_weights(name, sources)
     if info.source == "random":
         network = randomized(name)
     elif info.path is None:
-        raise WeightsMissing(f"{name} has no weights here. {info.how}")
+        raise WeightsMissing("not_here", info=info)
     else:
         network = _assemble(name, info)
     where = torch.device(device)
@@ -175,10 +169,7 @@ def _expect(file: WeightsFile, offer: Published, name: str) -> None:
     """Refuse a fetched file that is no longer what was fetched."""
     known = recorded_sha256(file.path)
     if known != file.sha256 if known else not is_whole(file.path, offer):
-        raise WeightsInvalid(
-            f"{file.path.name} is not what was published; "
-            f"'deconvnet weights fetch {name}' fetches it again"
-        )
+        raise WeightsInvalid("not_as_published", file=file.path.name, network=name)
 
 
 def _with_labels(file: WeightsFile, offer: Published) -> WeightsFile:
@@ -224,12 +215,3 @@ def _places(name: str, sources: Sources) -> Iterator[tuple[Source, Path]]:
 def own_file(name: str, sources: Sources) -> Path:
     """Name the file that holds your own weights of a network."""
     return sources.weights_dir / f"{name}.safetensors"
-
-
-def _about(source: Source, path: Path) -> str:
-    match source:
-        case "yours":
-            return f"Your own weights, {path.name}."
-        case "published":
-            return f"Published weights, {path.name}."
-    return "Starter weights that ship with the project: small, learned on few photos."

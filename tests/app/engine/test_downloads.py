@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 import models
 from app.engine.downloads import Downloads
+from app.web.sentences import sentence
 from models.weights.published import PUBLISHED, Published
 from tests.app import test_serving
 from tests.file_server import FileServer
@@ -110,18 +111,18 @@ def test_a_failure_is_remembered_with_its_sentence_until_somebody_asks_again(
 
 
 def test_a_failure_is_forgotten_after_its_time() -> None:
-    begun = threading.Semaphore(0)
+    begun, nobody = threading.Semaphore(0), models.WeightsMissing("not_written")
 
     def fail(network: str, on_progress: Callable[[int, int], None]) -> Path:
         begun.release()
-        raise models.WeightsMissing("nobody is there.")
+        raise nobody
 
     for remembered in (600.0, 0.0):
         downloads = Downloads(fail, remembered)
         downloads.begin("vgg11", 10)
         assert begun.acquire(timeout=10)
         wait_for(lambda a=downloads: a.under_way("vgg11") is None)  # type: ignore[misc]
-        assert downloads.failure("vgg11") == ("nobody is there." if remembered else None)
+        assert downloads.failure("vgg11") is (nobody if remembered else None)
 
 
 def test_a_failure_of_ours_is_logged_and_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -131,7 +132,9 @@ def test_a_failure_of_ours_is_logged_and_told(caplog: pytest.LogCaptureFixture) 
     downloads = Downloads(fail)
     downloads.begin("vgg11", 10)
     wait_for(lambda: downloads.under_way("vgg11") is None)
-    assert downloads.failure("vgg11") == "The server failed to fetch it; its log says why."
+    failure = downloads.failure("vgg11")
+    assert failure is not None
+    assert sentence(failure) == "The server failed to fetch it; its log says why."
     assert "fetching vgg11 failed" in caplog.text
 
 

@@ -15,6 +15,7 @@ from app.engine.engine import Answer, ClientLeft, Engine, Overdue, QueueFull
 from app.engine.registry import NetworkRegistry
 from app.engine.single_flight import SingleFlight
 from app.photos.uploads import Photo
+from tests.refusals import refused
 from tests.serving import settings_in
 
 
@@ -145,9 +146,8 @@ def test_work_cancelled_in_the_queue_never_runs(engine: Engine) -> None:
 def test_a_full_queue_says_when_to_ask_again(tmp_path: Path) -> None:
     engine = Engine(settings_in(tmp_path, queue_limit=2))
     with engine.queue_slot(), engine.queue_slot():
-        with pytest.raises(QueueFull, match="again in") as caught, engine.queue_slot():
+        with refused(QueueFull, match=r"again in [1-9]\d* s"), engine.queue_slot():
             pass
-        assert caught.value.retry_after >= 1
     with engine.queue_slot():
         pass
     engine.close()
@@ -167,7 +167,7 @@ def test_the_time_to_ask_again_follows_the_measured_time(engine: Engine) -> None
 
 def test_a_request_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     engine = Engine(settings_in(tmp_path, request_seconds=0.05))
-    with pytest.raises(Overdue, match=r"longer than 0.05 s"):
+    with refused(Overdue, match=r"longer than 0.05 s"):
         run(engine.with_deadline(asyncio.sleep(5)))
     engine.close()
 
@@ -240,13 +240,13 @@ def test_the_network_used_by_default_is_the_first_ready_favourite(tmp_path: Path
 
 def test_only_networks_on_offer_are_known(engine: Engine) -> None:
     assert tuple(engine.registry.architectures) == ("lenet5", "alexnet2012")
-    with pytest.raises(models.UnknownNetwork, match="lenet5, alexnet2012"):
+    with refused(models.UnknownNetwork, match="lenet5, alexnet2012"):
         run(engine.network("zfnet"))
 
 
 def test_missing_weights_are_said_with_the_way_out(tmp_path: Path) -> None:
     engine = Engine(settings_in(tmp_path))
-    with pytest.raises(models.WeightsMissing, match="vgg16"):
+    with refused(models.WeightsMissing, match="vgg16"):
         run(engine.network("vgg16"))
     engine.close()
 

@@ -16,11 +16,13 @@ from jinja2 import nodes
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.pages.docs import Docs
 from app.pages.layer_view import Card, Explorer, LayerTab, LayerView, Option, Options, Picture
 from app.pages.links import Click, Link, read_click, read_link
-from app.pages.start import Refusal, Start
+from app.pages.start import Start
 from app.photos.samples import SAMPLES, read_sample, thumbnail
 from app.web.folders import folder
+from app.web.fragments import Refusal, WeightsOffer
 from app.web.templates import number, templates
 from tests.serving import client_in, photo, sent
 
@@ -58,11 +60,19 @@ def addresses(text: str, ending: str) -> list[str]:
 
 
 CONTEXTS = {
-    "start.html": Start,
     "_problem.html": Refusal,
-    "explorer.html": Explorer,
-    "_explorer.html": Explorer,
+    "_download.html": WeightsOffer,
+    "start/start.html": Start,
+    "explorer/explorer.html": Explorer,
+    "explorer/_explorer.html": Explorer,
+    "docs/docs.html": Docs,
 }
+WITHOUT = {"base.html", "explorer/_pictures.html"}
+"""What all pages extend, and macros."""
+
+
+def test_every_template_has_a_context() -> None:
+    assert {*CONTEXTS, *WITHOUT} == set(templates.env.list_templates())
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
@@ -81,7 +91,8 @@ def fields(kind: Any) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "kind", [Start, Refusal, Explorer, LayerView, Card, Picture, LayerTab, Option, Options]
+    "kind",
+    [*dict.fromkeys(CONTEXTS.values()), LayerView, Card, Picture, LayerTab, Option, Options],
 )
 def test_a_context_is_frozen_and_documented(kind: Any) -> None:
     assert kind.__dataclass_params__.frozen

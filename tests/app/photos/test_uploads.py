@@ -27,6 +27,7 @@ from app.photos.decoding import (
 )
 from app.photos.uploads import NoSuchPhoto, PhotoExpired, StorageFull, Uploads, read_secret
 from app.settings import Settings
+from tests.refusals import refused
 from tests.serving import png_header
 
 LIMITS = Limits()
@@ -84,7 +85,7 @@ def test_floating_point_grey_is_scaled_by_its_range() -> None:
 
 def test_floating_point_grey_that_is_not_finite_is_refused_in_a_sentence() -> None:
     odd = Image.frombytes("F", (2, 1), struct.pack("<2f", 0, float("inf")))
-    with pytest.raises(UnreadablePhoto, match="finite"):
+    with refused(UnreadablePhoto, match="finite"):
         decode(encode(odd, "TIFF"), LIMITS)
 
 
@@ -163,7 +164,7 @@ def test_malformed_exif_never_fails_a_picture(junk: bytes) -> None:
     ],
 )
 def test_what_is_no_picture_is_refused_in_a_sentence(data: bytes, sentence: str) -> None:
-    with pytest.raises(UnreadablePhoto, match=sentence):
+    with refused(UnreadablePhoto, match=sentence):
         decode(data, LIMITS)
 
 
@@ -171,7 +172,7 @@ def test_what_is_no_picture_is_refused_in_a_sentence(data: bytes, sentence: str)
 def test_a_truncated_picture_is_refused_in_a_sentence(kind: str) -> None:
     noise = Image.effect_noise((80, 80), 90).convert("RGB")
     data = encode(noise, kind)
-    with pytest.raises(UnreadablePhoto, match=r"damaged|cut off|not a picture"):
+    with refused(UnreadablePhoto, match=r"damaged|cut off|not a picture"):
         decode(data[: len(data) // 2], LIMITS)
 
 
@@ -211,7 +212,7 @@ def test_a_jpeg_with_a_thousand_scans_is_refused_before_decoding() -> None:
     bomb = data[:-2] + data[last:-2] * 1000 + data[-2:]
     assert count_scans(data, 100) == data.count(b"\xff\xda") < 20
     start = time.perf_counter()
-    with pytest.raises(PhotoTooLarge, match="scans"):
+    with refused(PhotoTooLarge, match="scans"):
         decode(bomb, LIMITS)
     assert time.perf_counter() - start < 0.1
 
@@ -282,7 +283,7 @@ def test_a_forgotten_photo_is_gone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../secret", "..", "x" * 10_000, "0" * 32, "\0", "é" * 32])
 def test_an_unknown_id_is_a_sentence_and_touches_no_file(tmp_path: Path, name: str) -> None:
     async def work(uploads: Uploads) -> None:
-        with pytest.raises(NoSuchPhoto, match="No photo has the id"):
+        with refused(NoSuchPhoto, match="No photo has the id"):
             await uploads.find(name)
         with pytest.raises(NoSuchPhoto):
             uploads.forget(name)
@@ -296,7 +297,7 @@ def test_an_expired_photo_says_so_and_leaves_no_pixels(tmp_path: Path) -> None:
         photo = await uploads.receive(encode(scene()))
         (file,) = (tmp_path / "photos").iterdir()
         os.utime(file, (time.time() - 7200,) * 2)
-        with pytest.raises(PhotoExpired, match="upload it again"):
+        with refused(PhotoExpired, match="upload it again"):
             await uploads.find(photo.id)
         uploads.sweep()
         assert file.stat().st_size == 0
@@ -334,7 +335,7 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
     async def work(uploads: Uploads) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
         try:
-            with pytest.raises(StorageFull, match="disk"):
+            with refused(StorageFull, match="disk"):
                 await uploads.receive(encode(scene()))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -353,7 +354,7 @@ def test_decoding_beyond_its_deadline_is_killed_and_the_next_photo_is_fine(tmp_p
 
     async def work(uploads: Uploads) -> None:
         await uploads.receive(encode(scene()))
-        with pytest.raises(PhotoTooLarge, match="seconds"):
+        with refused(PhotoTooLarge, match="seconds"):
             await uploads.receive(slow)
         start = time.perf_counter()
         assert (await uploads.receive(encode(scene(9, 9)))).picture.size == (9, 9)
@@ -364,7 +365,7 @@ def test_decoding_beyond_its_deadline_is_killed_and_the_next_photo_is_fine(tmp_p
 
 def test_decoding_beyond_its_memory_is_refused_and_the_next_photo_is_fine(tmp_path: Path) -> None:
     async def work(uploads: Uploads) -> None:
-        with pytest.raises(PhotoTooLarge, match="memory"):
+        with refused(PhotoTooLarge, match="memory"):
             await uploads.receive(encode(Image.new("RGB", (6000, 6000))))
         assert (await uploads.receive(encode(scene()))).picture.size == (60, 40)
 
@@ -387,7 +388,7 @@ def test_a_photo_whose_decoder_always_dies_is_refused(tmp_path: Path) -> None:
         await uploads.warm()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(kill_decoders, 1000)
-            with pytest.raises(UnreadablePhoto, match="gave up"):
+            with refused(UnreadablePhoto, match="gave up"):
                 await uploads.receive(slow_photo())
             tasks.cancel_scope.cancel()
         assert (await uploads.receive(encode(scene(9, 9)))).picture.size == (9, 9)

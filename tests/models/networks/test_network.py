@@ -20,6 +20,7 @@ from models.networks.preprocessing import Preprocessing
 from models.networks.signal import Size
 from models.projection.record import record
 from tests.oracles import furthest, noise, plain, slim
+from tests.refusals import refused
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -424,7 +425,7 @@ def test_a_file_of_convolutional_layers_makes_a_network_that_ends_after_them() -
         *("conv1", "pool1", "norm1", "conv2", "pool2", "norm2")
     ]
     assert (network.last_conv, network.last_fc) == ("conv2", None)
-    with pytest.raises(UnknownLayer, match=r"it has conv1, pool1, norm1, conv2, pool2, norm2$"):
+    with refused(UnknownLayer, match=r"it has conv1, pool1, norm1, conv2, pool2, norm2$"):
         network.layer("fc6")
 
 
@@ -457,21 +458,21 @@ def test_another_input_size_makes_another_head() -> None:
 def test_tensors_that_make_no_chain_are_refused(
     changed: dict[str, tuple[int, ...]], sentence: str
 ) -> None:
-    with pytest.raises(WeightsInvalid, match=sentence):
+    with refused(WeightsInvalid, match=sentence):
         build(architecture("zfnet"), shapes_of("zfnet") | changed)
 
 
 def test_a_file_with_a_gap_is_refused() -> None:
     shapes = shapes_of("zfnet")
     del shapes["conv3.weight"]
-    with pytest.raises(WeightsInvalid, match="the file holds conv4 but not conv3 before it"):
+    with refused(WeightsInvalid, match="the file holds conv4 but not conv3 before it"):
         build(architecture("zfnet"), shapes)
-    with pytest.raises(WeightsInvalid, match="none of the convolutional layers"):
+    with refused(WeightsInvalid, match="none of the convolutional layers"):
         build(architecture("zfnet"), {})
 
 
 def test_an_unknown_network_is_answered_with_those_that_there_are() -> None:
-    with pytest.raises(UnknownNetwork, match=r"no network 'resnet'; there are lenet5, alexnet, "):
+    with refused(UnknownNetwork, match=r"no network 'resnet'; there are lenet5, alexnet, "):
         architecture("resnet")
 
 

@@ -13,6 +13,7 @@ from models.networks.network import Network
 from models.projection.record import Maxima, Record, activations, record
 from models.projection.selection import at, peaks, seeing, strongest
 from tests.oracles import noise, slim
+from tests.refusals import refused
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,12 +76,12 @@ def test_a_place_is_read_from_every_chosen_map(seen: Record) -> None:
 
 @pytest.mark.parametrize("place", [(7, 0), (0, 7), (-1, 0), (0, -1), (10**9, 0)])
 def test_a_place_outside_the_map_is_refused(seen: Record, place: tuple[int, int]) -> None:
-    with pytest.raises(InvalidChoice, match="outside conv2, whose maps have rows 0 to 6 and"):
+    with refused(InvalidChoice, match="outside conv2, whose maps have rows 0 to 6 and"):
         at(seen, "conv2", [0], place)
 
 
 def test_a_layer_that_is_not_there_is_refused(seen: Record) -> None:
-    with pytest.raises(UnknownLayer, match="toy has no layer 'conv9'"):
+    with refused(UnknownLayer, match="toy has no layer 'conv9'"):
         at(seen, "conv9", [0], (0, 0))
 
 

@@ -29,6 +29,7 @@ from models.projection.selection import Unit
 from models.projection.walk import project, project_maps
 from models.render import picture, scale_of
 from tests.oracles import furthest
+from tests.refusals import refused
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -184,14 +185,14 @@ def test_every_part_is_timed(toy: Network, cat: Image.Image) -> None:
 def test_a_choice_that_cannot_be_had_is_refused_with_the_way_out(
     toy: Network, cat: Image.Image, chosen: dict[str, object], sentence: str
 ) -> None:
-    with pytest.raises(InvalidChoice, match=sentence):
+    with refused(InvalidChoice, match=sentence):
         shown(toy, cat, **chosen)
 
 
 def test_an_unknown_layer_is_refused_with_those_that_there_are(
     toy: Network, cat: Image.Image
 ) -> None:
-    with pytest.raises(UnknownLayer, match="toy has no layer 'conv9'; it has conv1, pool1, norm1"):
+    with refused(UnknownLayer, match="toy has no layer 'conv9'; it has conv1, pool1, norm1"):
         shown(toy, cat, layer="conv9")
 
 
@@ -200,9 +201,7 @@ def test_activation_pictures_are_of_maps_that_there_are(toy: Network, cat: Image
     drawn = draw_overlays(seen, activation_maps(seen, "conv1", [5, 0]))
     assert [each.size for each in drawn] == [(32, 32)] * 2
     for feature in (6, -1):
-        with pytest.raises(
-            InvalidChoice, match=f"conv1 has the feature maps 0 to 5, not {feature}"
-        ):
+        with refused(InvalidChoice, match=f"conv1 has the feature maps 0 to 5, not {feature}"):
             activation_maps(seen, "conv1", [0, feature])
 
 

@@ -33,6 +33,7 @@ from tests.oracles import (
     seed_of,
     slim,
 )
+from tests.refusals import refused
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "lenet5": {},
@@ -332,14 +333,14 @@ def test_an_odd_input_stops_before_layers_that_were_made_for_another() -> None:
     seen = record(network, noise(network, 150, 170))
     assert "pool5" in seen.maxima and "fc6" not in seen.maxima
     assert seen.scores is None
-    with pytest.raises(UnknownLayer, match="zfnet has fc6 only for inputs of 224 x 224 pixels"):
+    with refused(UnknownLayer, match="zfnet has fc6 only for inputs of 224 x 224 pixels"):
         project(seen, "fc6", [Unit(0, 0, 0, 1.0)])
 
 
 def test_an_unknown_layer_is_answered_with_those_that_there_are() -> None:
     network = made("lenet5")
     seen = record(network, noise(network, 32, 32))
-    with pytest.raises(UnknownLayer, match="lenet5 has no layer 'c9'; it has c1, p1, c2, p2, fc1"):
+    with refused(UnknownLayer, match="lenet5 has no layer 'c9'; it has c1, p1, c2, p2, fc1"):
         project(seen, "c9", [])
 
 
@@ -349,7 +350,7 @@ def test_a_unit_outside_its_layer_is_refused(place: tuple[int, int, int]) -> Non
     seen = record(network, noise(network, 32, 32))
     feature, y, x = place
     size = network.describe()[2].shape
-    with pytest.raises(InvalidChoice, match=f"{size.channels} maps of 10 x 10"):
+    with refused(InvalidChoice, match=f"{size.channels} maps of 10 x 10"):
         project(seen, "c2", [Unit(feature if feature != 16 else size.channels, y, x, 1.0)])
 
 

@@ -17,6 +17,7 @@ from models.errors import InvalidChoice, UnknownNetwork
 from models.training.config import TrainingConfig
 from models.training.photos import open_folders
 from models.training.run import make, renormalise, train
+from tests.refusals import refused
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 PLAN = TrainingConfig(epochs=2, batch=4, every=1)
@@ -137,12 +138,12 @@ def test_new_weights_are_the_papers_gaussian() -> None:
 
 
 def test_a_folder_without_classes_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InvalidChoice, match="no folder of photos for each class"):
+    with refused(InvalidChoice, match="no folder of photos for each class"):
         open_folders(tmp_path)
 
 
 def test_a_batch_larger_than_the_folder_is_refused(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidChoice, match="a batch of 128 cannot be had from 12 photos"):
+    with refused(InvalidChoice, match="a batch of 128 cannot be had from 12 photos"):
         train("lenet5", photos, tmp_path, TrainingConfig(), device="cpu")
 
 
@@ -164,5 +165,5 @@ def test_validation_photos_decide_the_rate_when_there_are_some(
 
 def test_a_checkpoint_of_another_run_is_refused(photos: Path, tmp_path: Path) -> None:
     train("lenet5", photos, tmp_path, TrainingConfig(epochs=1, batch=6), device="cpu")
-    with pytest.raises(InvalidChoice, match="its batch is 6, not 4"):
+    with refused(InvalidChoice, match="its batch is 6, not 4"):
         train("lenet5", photos, tmp_path, TrainingConfig(epochs=1, batch=4), device="cpu")

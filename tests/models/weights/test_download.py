@@ -18,6 +18,7 @@ from models.errors import WeightsInvalid, WeightsMissing
 from models.weights.download import fetch, hash_of, is_whole, recorded_sha256
 from models.weights.published import PUBLISHED, Published
 from tests.file_server import FileServer
+from tests.refusals import refused
 
 CONTENT = random.Random(1).randbytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -108,7 +109,7 @@ def test_a_server_that_always_cuts_there_is_given_up(
     server: FileServer, tmp_path: Path, share: float
 ) -> None:
     server.always_cut = share
-    with pytest.raises(WeightsMissing, match=r"the connection ended after .* of 3,000,000 bytes"):
+    with refused(WeightsMissing, match=r"the connection ended after .* of 3,000,000 bytes"):
         fetched(server, tmp_path)
     assert "weights.pth" not in left_in(tmp_path)
     server.always_cut = None
@@ -185,14 +186,14 @@ def test_a_length_that_cannot_be_is_refused_before_anything_is_downloaded(
     server: FileServer, tmp_path: Path, claim: int
 ) -> None:
     server.claim = claim
-    with pytest.raises(WeightsInvalid, match=f"has {claim:,} bytes where 3,000,000 were published"):
+    with refused(WeightsInvalid, match=f"has {claim:,} bytes where 3,000,000 were published"):
         fetched(server, tmp_path)
     assert left_in(tmp_path) == set()
 
 
 def test_a_file_without_an_end_is_left_at_its_size(server: FileServer, tmp_path: Path) -> None:
     server.content, server.claim = CONTENT * 3, -1
-    with pytest.raises(WeightsInvalid, match="does not end where it should"):
+    with refused(WeightsInvalid, match="does not end where it should"):
         fetched(server, tmp_path)
     assert server.sent < 2 * len(CONTENT)
 
@@ -206,14 +207,14 @@ def test_a_web_page_is_not_taken_for_the_file_and_spoils_nothing(
         fetched(server, tmp_path)
     server.kind, server.content, server.etag = "text/html", b"<h1>Log in</h1>", None
     server.ranges, server.always_cut = False, None
-    with pytest.raises(WeightsInvalid, match="a web page came instead"):
+    with refused(WeightsInvalid, match="a web page came instead"):
         fetched(server, tmp_path)
     assert (tmp_path / "weights.pth.part").stat().st_size == 1_500_000
 
 
 def test_another_file_is_refused_by_its_hash(server: FileServer, tmp_path: Path) -> None:
     server.content = CONTENT[:-1] + b"?"
-    with pytest.raises(WeightsInvalid, match="its hash is not"):
+    with refused(WeightsInvalid, match="its hash is not"):
         fetched(server, tmp_path)
     assert left_in(tmp_path) == set()
 
@@ -223,14 +224,14 @@ def test_a_server_without_the_file_is_asked_once(
     server: FileServer, tmp_path: Path, status: int
 ) -> None:
     server.status = status
-    with pytest.raises(WeightsMissing, match=f"the server answered {status}"):
+    with refused(WeightsMissing, match=f"the server answered {status}"):
         fetched(server, tmp_path)
     assert len(server.asked) == 1
 
 
 def test_a_server_in_trouble_is_asked_again(server: FileServer, tmp_path: Path) -> None:
     server.status = 503
-    with pytest.raises(WeightsMissing, match="the server answered 503"):
+    with refused(WeightsMissing, match="the server answered 503"):
         fetched(server, tmp_path)
     assert len(server.asked) > 1
 
@@ -238,7 +239,7 @@ def test_a_server_in_trouble_is_asked_again(server: FileServer, tmp_path: Path) 
 def test_a_server_that_is_not_there_is_reported_at_once(tmp_path: Path) -> None:
     offer = Published("http://127.0.0.1:9/weights.pth", "weights.pth", 9, "00", "MIT", "a test")
     start = time.monotonic()
-    with pytest.raises(WeightsMissing, match="cannot be reached"):
+    with refused(WeightsMissing, match="cannot be reached"):
         fetch(offer, tmp_path)
     assert time.monotonic() - start < 1
 
@@ -248,7 +249,7 @@ def test_a_silent_server_is_left_at_the_deadline(
 ) -> None:
     monkeypatch.setattr("models.weights.download.SECONDS", 0.1)
     server.silent, server.seconds = True, 0.4
-    with pytest.raises(WeightsMissing, match="timed out"):
+    with refused(WeightsMissing, match="timed out"):
         fetched(server, tmp_path)
 
 
@@ -288,7 +289,7 @@ def test_a_packed_file_that_is_another_leaves_nothing(
     server: FileServer, tmp_path: Path, content: bytes, sentence: str
 ) -> None:
     server.content = content
-    with pytest.raises(WeightsInvalid, match=sentence):
+    with refused(WeightsInvalid, match=sentence):
         fetch(packed_offer(server), tmp_path, pause=0)
     assert left_in(tmp_path) == set()
 
@@ -300,7 +301,7 @@ def test_an_archive_that_would_grow_without_end_is_not_unpacked(
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("weights.pth", bytes(100_000_000))
     server.content = file.getvalue()
-    with pytest.raises(WeightsInvalid, match="does not hold one weights file"):
+    with refused(WeightsInvalid, match="does not hold one weights file"):
         fetch(packed_offer(server), tmp_path, pause=0)
     assert left_in(tmp_path) == set()
 
@@ -310,6 +311,7 @@ def test_an_archive_that_would_grow_without_end_is_not_unpacked(
 FETCH = """
 import sys, resource, signal
 from pathlib import Path
+from app.web.sentences import sentence
 from models import DeconvnetError
 from models.weights.download import fetch
 from models.weights.published import Published
@@ -321,7 +323,7 @@ offer = Published(url, "weights.pth", 3_000_000, digest, "MIT", "a test")
 try:
     print(fetch(offer, Path(folder), pause=0))
 except DeconvnetError as error:
-    sys.exit(str(error))
+    sys.exit(sentence(error))
 """
 
 
@@ -421,7 +423,7 @@ def test_a_disk_too_small_is_noticed_before_anything_is_downloaded(
     huge = 10**17
     server.claim = -1
     offer = offer_of(server, nbytes=huge)
-    with pytest.raises(WeightsMissing, match="there is no room"):
+    with refused(WeightsMissing, match="there is no room"):
         fetch(offer, tmp_path, pause=0)
     assert "weights.pth.part" not in left_in(tmp_path)
 
@@ -430,7 +432,7 @@ def test_a_file_where_the_folder_should_be_is_a_sentence(
     server: FileServer, tmp_path: Path
 ) -> None:
     (tmp_path / "cache").write_text("")
-    with pytest.raises(WeightsMissing, match="could not be written"):
+    with refused(WeightsMissing, match="could not be written"):
         fetched(server, tmp_path / "cache")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.models import list_models
 from torchvision.models.vgg import make_layers
 
+from app.web.sentences import sentence
 from models.errors import WeightsInvalid
 from models.networks.architecture import Normalization
 from models.networks.catalogue import ARCHITECTURES, architecture, build_on_meta
@@ -23,6 +24,7 @@ from models.weights.files import glance, read, write
 from models.weights.metadata import provenance_of
 from models.weights.published import imagenet_classes
 from tests import weight_files
+from tests.refusals import refused
 from tests.weight_files import own, save
 
 
@@ -225,7 +227,7 @@ def test_a_file_is_refused_in_a_sentence_for(
     monkeypatch.chdir(tmp_path)
     make, sentence = REFUSED[trouble]
     file = save(make(), tmp_path / "odd.pth", legacy=legacy)
-    with pytest.raises(WeightsInvalid, match=sentence):
+    with refused(WeightsInvalid, match=sentence):
         opened(file, "lenet5")
     assert not (tmp_path / "was-run").exists()
 
@@ -238,7 +240,7 @@ def test_every_refusal_has_a_sentence_of_its_own() -> None:
 def test_a_bare_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "odd.pth").write_bytes(pickle.dumps(Code(), protocol=2))
-    with pytest.raises(WeightsInvalid, match="nothing in it was run"):
+    with refused(WeightsInvalid, match="nothing in it was run"):
         opened(tmp_path / "odd.pth", "lenet5")
     assert not (tmp_path / "was-run").exists()
 
@@ -247,7 +249,7 @@ def test_a_deflated_archive_is_refused_before_it_grows(tmp_path: Path) -> None:
     zeros = {**own("lenet5"), "c1.weight": torch.zeros(10_000_000)}
     file = weight_files.deflated(save(zeros, tmp_path / "odd.pth"))
     assert file.stat().st_size < 500_000
-    with pytest.raises(WeightsInvalid, match=r"compressed, which torch\.save never does"):
+    with refused(WeightsInvalid, match=r"compressed, which torch\.save never does"):
         opened(file, "lenet5")
 
 
@@ -263,7 +265,7 @@ def test_a_truncated_file_says_that_it_is_not_whole(
         save(own("lenet5"), file, legacy=kind == "legacy")
     content = file.read_bytes()
     file.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(WeightsInvalid, match=r"damaged|no whole safetensors file"):
+    with refused(WeightsInvalid, match=r"damaged|no whole safetensors file"):
         opened(file, "lenet5")
 
 
@@ -277,7 +279,7 @@ def test_a_flipped_byte_is_a_sentence_or_another_hash(tmp_path: Path, at: float)
     try:
         assert opened(file, "lenet5").provenance.sha256 != before
     except WeightsInvalid as error:
-        assert "odd.pth" in str(error)
+        assert "odd.pth" in sentence(error)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x03\x04", b"\x80\x02}q\x00.", b"\0" * 99])
@@ -285,13 +287,13 @@ def test_a_flipped_byte_is_a_sentence_or_another_hash(tmp_path: Path, at: float)
 def test_what_is_no_weights_file_is_a_sentence(tmp_path: Path, suffix: str, content: bytes) -> None:
     file = tmp_path / f"odd.{suffix}"
     file.write_bytes(content)
-    with pytest.raises(WeightsInvalid, match="odd"):
+    with refused(WeightsInvalid, match="odd"):
         opened(file, "lenet5")
 
 
 def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     for name in ("none.pth", "none.safetensors"):
-        with pytest.raises(WeightsInvalid, match="cannot be read: No such file"):
+        with refused(WeightsInvalid, match="cannot be read: No such file"):
             opened(tmp_path / name, "lenet5")
 
 
@@ -315,7 +317,7 @@ def test_metadata_that_makes_no_sense_is_refused(
 ) -> None:
     file = tmp_path / "lenet5.safetensors"
     write(file, own("lenet5"), said)
-    with pytest.raises(WeightsInvalid, match=sentence):
+    with refused(WeightsInvalid, match=sentence):
         opened(file, "lenet5")
 
 
@@ -323,7 +325,7 @@ def test_metadata_that_makes_no_sense_is_refused(
 def test_metadata_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "lenet5.safetensors"
     save_file(own("lenet5"), file, {"deconvnet": text})
-    with pytest.raises(WeightsInvalid, match="metadata is not"):
+    with refused(WeightsInvalid, match="metadata is not"):
         opened(file, "lenet5")
 
 

@@ -14,6 +14,7 @@ from models.weights.imports import import_weights
 from models.weights.sources import Sources, find_weights, load
 from tests import weight_files
 from tests.models.weights.test_files import REFUSED
+from tests.refusals import refused
 from tests.weight_files import own, save
 
 
@@ -105,7 +106,7 @@ def test_nothing_changes_and_nothing_runs_for(
     make, sentence = REFUSED[trouble]
     odd = save(make(), tmp_path / "odd.pth")
     for file in (odd, weight_files.packed(odd)):
-        with pytest.raises(models.WeightsInvalid, match=sentence):
+        with refused(models.WeightsInvalid, match=sentence):
             import_weights(file, "lenet5", sources)
     assert kept.read_bytes() == before
     assert list(sources.weights_dir.iterdir()) == [kept]
@@ -124,7 +125,7 @@ def test_labels_that_do_not_fit_are_refused(
     sources: Sources, tmp_path: Path, text: str, sentence: str
 ) -> None:
     file = save(own("lenet5"), tmp_path / "l.pth")
-    with pytest.raises(models.WeightsInvalid, match=sentence):
+    with refused(models.WeightsInvalid, match=sentence):
         import_weights(file, "lenet5", sources, labels(tmp_path, text))
     assert not sources.weights_dir.exists()
 
@@ -132,9 +133,9 @@ def test_labels_that_do_not_fit_are_refused(
 def test_labels_that_are_no_text_are_refused(sources: Sources, tmp_path: Path) -> None:
     file = save(own("lenet5"), tmp_path / "l.pth")
     (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(models.WeightsInvalid, match="cannot be read as text"):
+    with refused(models.WeightsInvalid, match="cannot be read as text"):
         import_weights(file, "lenet5", sources, tmp_path / "labels.txt")
-    with pytest.raises(models.WeightsInvalid, match="cannot be read as text"):
+    with refused(models.WeightsInvalid, match="cannot be read as text"):
         import_weights(file, "lenet5", sources, tmp_path / "none.txt")
 
 
@@ -142,7 +143,7 @@ def test_labels_for_weights_without_a_classifier_are_refused(
     sources: Sources, tmp_path: Path
 ) -> None:
     file = save(own("zfnet", head=False), tmp_path / "z.pth")
-    with pytest.raises(models.WeightsInvalid, match="no classifier for the 2 classes"):
+    with refused(models.WeightsInvalid, match="no classifier for the 2 classes"):
         import_weights(file, "zfnet", sources, labels(tmp_path, "a\nb\n"))
 
 
@@ -150,13 +151,13 @@ def test_an_archive_that_would_grow_without_end_is_refused(
     sources: Sources, tmp_path: Path
 ) -> None:
     (tmp_path / "bomb.pth").write_bytes(bytes(50_000_000))
-    with pytest.raises(models.WeightsInvalid, match="does not hold one weights file"):
+    with refused(models.WeightsInvalid, match="does not hold one weights file"):
         import_weights(weight_files.packed(tmp_path / "bomb.pth"), "lenet5", sources)
 
 
 def test_a_folder_that_cannot_hold_weights_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "weights").write_text("")
-    with pytest.raises(models.WeightsInvalid, match="cannot be written"):
+    with refused(models.WeightsInvalid, match="cannot be written"):
         import_weights(
             save(own("lenet5"), tmp_path / "l.pth"),
             "lenet5",

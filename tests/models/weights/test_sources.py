@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import models
+from app.web.sentences import describe_weights
 from models.networks.catalogue import ARCHITECTURES
 from models.weights.download import hash_of
 from models.weights.files import write
@@ -13,6 +14,7 @@ from models.weights.published import PUBLISHED, Published
 from models.weights.sources import Sources, fetch_weights, find_weights, load, look_up
 from tests import weight_files
 from tests.file_server import FileServer
+from tests.refusals import refused
 from tests.weight_files import own, save
 
 STARTERS = {"lenet5", "alexnet", "zfnet"}
@@ -53,11 +55,11 @@ def test_a_fresh_machine_has_the_starter_weights_and_says_how_to_get_the_others(
     if name in STARTERS:
         assert (info.state, info.source) == ("ready", "starter")
     elif name in PUBLISHED:
-        assert info.state == "available" and f"weights fetch {name}" in info.how
+        assert info.state == "available" and f"weights fetch {name}" in describe_weights(info)
         assert info.nbytes == info.offered_nbytes == PUBLISHED[name].nbytes
     else:
-        assert info.state == "missing" and str(sources.weights_dir) in info.how
-    assert info.how.endswith(".")
+        assert info.state == "missing" and str(sources.weights_dir) in describe_weights(info)
+    assert describe_weights(info).endswith(".")
 
 
 @pytest.mark.parametrize("name", sorted(STARTERS - {"lenet5"}))
@@ -66,15 +68,18 @@ def test_published_weights_are_offered_with_their_size_beside_starter_weights(
 ) -> None:
     info = find_weights(name, sources)
     assert info.offered_nbytes == PUBLISHED[name].nbytes
-    assert f"'deconvnet weights fetch {name}' ({info.offered_nbytes / 1e6:.0f} MB)" in info.how
+    assert (
+        f"'deconvnet weights fetch {name}' ({info.offered_nbytes / 1e6:.0f} MB)"
+        in describe_weights(info)
+    )
 
 
 def test_nothing_is_offered_where_nothing_may_be_fetched(tmp_path: Path) -> None:
     offline = Sources(tmp_path, tmp_path, offline=True)
     assert find_weights("zfnet", offline).offered_nbytes is None
     info = find_weights("vgg16", offline)
-    assert info.state == "missing" and "DECONVNET_OFFLINE" in info.how
-    with pytest.raises(models.WeightsMissing, match="DECONVNET_OFFLINE"):
+    assert info.state == "missing" and "DECONVNET_OFFLINE" in describe_weights(info)
+    with refused(models.WeightsMissing, match="DECONVNET_OFFLINE"):
         fetch_weights("vgg16", offline)
 
 
@@ -124,7 +129,7 @@ def test_a_fetched_file_that_changed_is_refused_and_fetched_again(
         content = bytearray(file.read_bytes())
         content[-1] ^= 1
         file.write_bytes(content)
-        with pytest.raises(models.WeightsInvalid, match="weights fetch vgg11' fetches it again"):
+        with refused(models.WeightsInvalid, match="weights fetch vgg11' fetches it again"):
             load("vgg11", sources)
         fetch_weights("vgg11", sources)
         assert load("vgg11", sources).provenance.source == "published"
@@ -138,7 +143,7 @@ def test_a_published_file_put_there_by_hand_is_checked_against_its_digest(
     (sources.cache_dir / offer.filename).write_bytes(server.content)
     assert load("vgg11", sources).provenance.source == "published"
     save(own("vgg11", seed=1), sources.cache_dir / offer.filename)
-    with pytest.raises(models.WeightsInvalid, match="is not what was published"):
+    with refused(models.WeightsInvalid, match="is not what was published"):
         load("vgg11", sources)
 
 
@@ -178,7 +183,7 @@ def test_another_file_in_the_same_place_is_looked_up_anew(sources: Sources) -> N
 
 
 def test_what_no_one_publishes_cannot_be_fetched(sources: Sources) -> None:
-    with pytest.raises(models.WeightsMissing, match="No published weights of alexnet2012"):
+    with refused(models.WeightsMissing, match="No published weights of alexnet2012"):
         fetch_weights("alexnet2012", sources)
     with pytest.raises(models.UnknownNetwork):
         fetch_weights("resnet", sources)

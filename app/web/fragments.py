@@ -1,0 +1,47 @@
+"""Fragments that several pages show: a problem, and a network's published weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import models
+from app.web.errors import Problem
+from app.web.sentences import describe_weights, sentence
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the page that asked gets no answer, as a fragment of it."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True)
+class WeightsOffer:
+    """A network's published weights: on offer, on their way, here, or why not.
+
+    ``how`` says in a sentence or two what there is, ``failure`` why the last fetch failed.
+    ``arriving`` are the bytes that have arrived and are expected. ``inside`` asks for only what
+    changes while they arrive, without the element that watches.
+    """
+
+    network: str
+    ready: bool
+    how: str
+    failure: str | None
+    offered_nbytes: int | None
+    arriving: tuple[int, int] | None
+    inside: bool = False
+
+
+def weights_offer(info: models.WeightsInfo, *, inside: bool = False) -> WeightsOffer:
+    """Collect what the fragment shows of a network's weights."""
+    return WeightsOffer(
+        info.network,
+        info.state == "ready",
+        describe_weights(info),
+        sentence(info.failure) if info.failure else None,
+        info.offered_nbytes,
+        info.arriving,
+        inside,
+    )

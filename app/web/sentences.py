@@ -1,0 +1,273 @@
+"""What people read where something went wrong: one sentence for every error and its reason.
+
+``SENTENCES`` is keyed by the name of the error's class, with a dot and the reason where a class
+has several. A field that is a list is written with commas, one that is an error by its sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import models
+
+SENTENCES: Mapping[str, str] = {
+    # networks and choices
+    "UnknownNetwork": "there is no network '{network}'; there are {known}",
+    "UnknownLayer": "{network} has no layer '{layer}'; it has {known}",
+    "UnreachedLayer": "{network} has {layer} only for inputs of {size} x {size} pixels",
+    "InvalidChoice.unknown_word": "{name} is one of {known}, not '{value}'",
+    "InvalidChoice.features_and_top": "give either features or top, not both",
+    "InvalidChoice.unit_and_map": ("a unit is one place, seed=map the whole map: give one of them"),
+    "InvalidChoice.top_out_of_range": "top is 1 to {most} for {layer}, not {top}",
+    "InvalidChoice.features_out_of_range": "name 1 to {most} features of {layer}, not {count}",
+    "InvalidChoice.feature_twice": "each feature can be named once",
+    "InvalidChoice.no_such_feature": "{layer} has the feature maps 0 to {last}, not {feature}",
+    "InvalidChoice.unit_outside": (
+        "unit {y},{x} lies outside {layer}, whose maps have rows 0 to {rows} "
+        "and columns 0 to {columns}"
+    ),
+    "InvalidChoice.unit_beyond": (
+        "unit ({unit}) lies outside {channels} maps of {height} x {width}"
+    ),
+    "InvalidChoice.features_are_no_numbers": (
+        "features are numbers separated by commas, such as 3,17,200, not '{text}'"
+    ),
+    "InvalidChoice.unit_is_no_pair": "unit is a row and a column, such as 6,7, not '{text}'",
+    "InvalidChoice.no_whole_number": "{name} is a whole number, not '{text}'",
+    "InvalidChoice.weights_are_no_hash": "weights are eight hex digits, not '{text}'",
+    "InvalidChoice.one_photo": "send a photo as 'image', or the 'image_id' of an earlier one",
+    "InvalidChoice.no_photo": "Choose a photo first.",
+    "InvalidChoice.no_sample": "there is no sample photo '{name}'",
+    "InvalidChoice.silent": "map {feature} of {layer} is dead here: it has no picture",
+    "InvalidChoice.not_listed": "map {feature} of {layer} is not among those listed here",
+    "InvalidChoice.no_such_gpu": "there is no GPU '{device}' on this machine; use cpu or auto",
+    # training
+    "InvalidChoice.no_class_folders": "{folder} holds no folder of photos for each class: {cause}",
+    "InvalidChoice.no_folder": "{folder} is no folder",
+    "InvalidChoice.folders_disagree": "{folder} has other classes than {other}",
+    "InvalidChoice.batch_cannot_be_had": (
+        "a batch of {batch} cannot be had from {photos} photos by {processes} processes"
+    ),
+    "InvalidChoice.of_another_run": (
+        "{checkpoint} belongs to another run: its {key} is {found!r}, not {wanted!r}; "
+        "choose another folder or remove it"
+    ),
+    # weights: what a file may not be
+    "WeightsInvalid.cannot_be_read": "{file} cannot be read: {cause}",
+    "WeightsInvalid.cannot_be_written": "{file} cannot be written: {cause}",
+    "WeightsInvalid.no_safetensors": "{file} is no whole safetensors file: {cause}",
+    "WeightsInvalid.no_state_dict": "{file} holds no state dict",
+    "WeightsInvalid.damaged": "{file} is damaged or cut short; nothing in it was run",
+    "WeightsInvalid.holds_code": (
+        "{file} holds code, {code}, and nothing in it was run; save its state_dict() instead"
+    ),
+    "WeightsInvalid.more_than_tensors": (
+        "{file} is damaged or holds more than tensors; nothing in it was run"
+    ),
+    "WeightsInvalid.damaged_archive": "{file} is a damaged archive: {cause}",
+    "WeightsInvalid.not_one_file": "{file} does not hold one weights file (.pth)",
+    "WeightsInvalid.compressed": "{file} is compressed, which torch.save never does",
+    "WeightsInvalid.shared_storage": "{file}: its tensors share what they hold",
+    "WeightsInvalid.not_finite": "{file}: {key} holds NaN or infinity",
+    "WeightsInvalid.no_tensor": "{file}: {key} is no tensor",
+    "WeightsInvalid.meta_tensor": "{file}: {key} is a meta tensor, a shape without numbers",
+    "WeightsInvalid.sparse_tensor": "{file}: {key} is sparse; only dense tensors are read",
+    "WeightsInvalid.no_floats": "{file}: {key} is {dtype}, not floating point",
+    "WeightsInvalid.claims_too_much": "{file}: {key} claims more numbers than the file holds",
+    "WeightsInvalid.metadata_is_no_json": "{file}: its metadata is not JSON: {cause}",
+    "WeightsInvalid.metadata_is_no_object": "{file}: its metadata is not a JSON object",
+    "WeightsInvalid.senseless_preprocessing": "{file}: its preprocessing makes no sense: {found}",
+    "WeightsInvalid.entry_is_no_object": "{file}: metadata '{entry}' is not an object",
+    "WeightsInvalid.entry_is_no_text": "{file}: metadata '{entry}' is no text",
+    "WeightsInvalid.impossible_value": "{file}: metadata {entry} cannot be {value!r}",
+    "WeightsInvalid.classes_are_no_names": "{file}: metadata 'classes' is not a list of names",
+    "WeightsInvalid.labels_are_no_text": "{file} cannot be read as text: {cause}",
+    "WeightsInvalid.empty_label": "{file}: line {line} names no class",
+    # weights: what does not fit a network
+    "WeightsInvalid.makes_no_network": "{file}: {cause}",
+    "WeightsInvalid.no_convolutions": "the file holds none of the convolutional layers",
+    "WeightsInvalid.gap": "the file holds {held} but not {missing} before it",
+    "WeightsInvalid.does_not_fit": (
+        "{key} is {shape}, which does not fit {network} after {channels} maps of {height} x {width}"
+    ),
+    "WeightsInvalid.no_classifier": "{file} has no classifier for the {classes} classes named",
+    "WeightsInvalid.other_classes": (
+        "{classes} classes are named, but {layer} of {file} tells {scores} apart"
+    ),
+    "WeightsInvalid.lacks": "{file} lacks {keys}, which {network} needs",
+    "WeightsInvalid.surplus": "{file} holds {keys}, which {network} has no place for",
+    "WeightsInvalid.other_shape": "{file}: {key} is {found}; {network} needs {wanted}",
+    "WeightsInvalid.not_as_published": (
+        "{file} is not what was published; 'deconvnet weights fetch {network}' fetches it again"
+    ),
+    # weights: what cannot be had
+    "WeightsMissing.not_here": "{network} has no weights here. {how}",
+    "WeightsMissing.not_fetched": "{network} is not fetched. {how}",
+    "WeightsMissing.no_room": (
+        "{file} could not be fetched: there is no room for its {megabytes} MB in {folder}. "
+        "Make room and try again; what has arrived is kept."
+    ),
+    "WeightsMissing.not_written": "{file} could not be written into {folder}: {cause}.",
+    "WeightsMissing.no_fetch": "{file} could not be fetched from {url}: {cause}.",
+    "WeightsInvalid.no_fetch": "{file} could not be fetched from {url}: {cause}.",
+    "WeightsArriving": (
+        "The published weights of {network}{in_megabytes} are arriving; ask again soon."
+    ),
+    "TransferError.ended_early": "the connection ended after {done:,} of {whole:,} bytes",
+    "TransferError.broken": "the connection broke ({why})",
+    "TransferError.status": "the server answered {status} {phrase}",
+    "TransferError.unreachable": "the server cannot be reached ({why})",
+    "TransferError.unencrypted": "the server redirects to an address without encryption",
+    "TransferError.fewer_bytes": "the server has fewer bytes than have arrived",
+    "TransferError.other_part": "the server sent another part than was asked for",
+    "TransferError.no_end": "it does not end where it should",
+    "TransferError.web_page": (
+        "a web page came instead of the file (does the network ask for a login, or a proxy "
+        "block downloads?)"
+    ),
+    "TransferError.other_size": (
+        "the server has {size:,} bytes where {published:,} were published"
+    ),
+    "TransferError.other_hash": "its hash is not {digest}: it is not what was published",
+    "DownloadEnded.stopped": "The server stopped.",
+    "DownloadEnded.unforeseen": "The server failed to fetch it; its log says why.",
+    # photos
+    "UnreadablePhoto.empty": "The file is empty (0 bytes).",
+    "UnreadablePhoto.heic": "This is a HEIC photo, which is not read here: save it as JPEG.",
+    "UnreadablePhoto.no_pixels": "The photo has no pixels ({width}x{height}).",
+    "UnreadablePhoto.not_finite": "The photo's values are not finite numbers.",
+    "UnreadablePhoto.no_picture": "This file is not a picture that can be read: send {readable}.",
+    "UnreadablePhoto.cut_off": "The picture is cut off or damaged ({nbytes:,} bytes arrived).",
+    "UnreadablePhoto.damaged": (
+        "The picture is damaged and cannot be decoded: send it again as {readable}."
+    ),
+    "UnreadablePhoto.decoder_died": "The picture's decoder gave up on this file.",
+    "PhotoTooLarge.too_many_pixels": "The photo has over {limit:,} pixels: make it smaller.",
+    "PhotoTooLarge.too_much_memory": "Decoding this photo takes more memory than allowed.",
+    "PhotoTooLarge.too_many_scans": (
+        "This JPEG has at least {scans} scans; at most {limit} are read. "
+        "Save it again without 'progressive'."
+    ),
+    "PhotoTooLarge.side": (
+        "The photo is {width}x{height}: its longest side may have {limit:,} pixels. "
+        "Make it smaller."
+    ),
+    "PhotoTooLarge.pixels": (
+        "The photo is {width}x{height}: at most {limit:,} pixels are read. Make it smaller."
+    ),
+    "PhotoTooLarge.aspect": (
+        "The photo is {width}x{height}: above a megapixel the sides may differ {limit:g}-fold "
+        "at most. Make it smaller."
+    ),
+    "PhotoTooLarge.too_slow": (
+        "Decoding this photo takes more than {seconds:g} seconds; "
+        "save it anew, smaller or as a plain JPEG."
+    ),
+    "NoSuchPhoto": "No photo has the id '{id}'; upload it again.",
+    "NoSuchPhoto.forgotten": "No photo has the id '{id}'.",
+    "PhotoExpired": "This photo's time is over and it was deleted: upload it again.",
+    "StorageFull": "The server has no disk space left for this photo.",
+    # requests
+    "QueueFull": "The server is busy: ask again in {retry_after} s.",
+    "Overdue": (
+        "This took longer than {seconds:g} s: ask for fewer projections, "
+        "or again when the server is less busy."
+    ),
+    "ClientLeft": "The client left before its answer was ready.",
+    "OutOfMemory": (
+        "The device's memory did not suffice for {step}: close what else uses it, or ask later."
+    ),
+    "NotAcceptable": "This can be had as {kinds}, not as '{accept}'.",
+    "WrongMediaType": "Send the request as multipart/form-data, not as '{kind}'.",
+}
+FEW = 4
+"""So many of a long list are written out."""
+
+
+def sentence(error: models.DeconvnetError) -> str:
+    """Say what went wrong, with the value and the way out."""
+    return template(error).format(**_words(error.fields))
+
+
+def template(error: models.DeconvnetError) -> str:
+    """Find the sentence of an error's class, or of the nearest one above it, and its reason."""
+    reason = f".{error.reason}" if error.reason else ""
+    names = (f"{kind.__name__}{reason}" for kind in type(error).__mro__)
+    return next(SENTENCES[name] for name in names if name in SENTENCES)
+
+
+def _words(fields: Mapping[str, object]) -> dict[str, object]:
+    """Turn the fields of an error into what its sentence is made of."""
+    words = {name: _word(name, value) for name, value in fields.items()}
+    if isinstance(info := fields.get("info"), models.WeightsInfo):
+        words |= {"network": info.network, "how": describe_weights(info)}
+    if isinstance(nbytes := fields.get("nbytes"), int):
+        words |= {"megabytes": f"{nbytes / 1e6:,.0f}", "in_megabytes": f" ({nbytes / 1e6:.0f} MB)"}
+    return {"in_megabytes": "", **words}
+
+
+def _word(name: str, value: object) -> object:
+    match value:
+        case models.DeconvnetError():
+            return sentence(value)
+        case OSError():
+            return value.strerror or str(value)
+        case str():
+            return value[:4000]
+        case tuple() | list():
+            return _listed(value, FEW if name == "keys" else len(value))
+    return value
+
+
+def _listed(values: Iterable[object], most: int) -> str:
+    """Write a list with commas, and how many more there are."""
+    texts = [str(value) for value in values]
+    rest = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + rest
+
+
+def describe_weights(info: models.WeightsInfo) -> str:
+    """Say in a sentence or two what a network's weights are, and how to get some, or others."""
+    said = [_failed(info), _found(info), _arriving(info) or _offered(info)]
+    return " ".join(filter(None, said))
+
+
+def _failed(info: models.WeightsInfo) -> str:
+    return sentence(info.failure) if info.failure and not info.arriving else ""
+
+
+def _found(info: models.WeightsInfo) -> str:
+    file = info.path.name if info.path else ""
+    match info.source:
+        case "random":
+            return "Random weights: nothing was learned."
+        case "yours":
+            return f"Your own weights, {file}."
+        case "published":
+            return f"Published weights, {file}."
+        case "starter":
+            return "Starter weights that ship with the project: small, learned on few photos."
+    return ""
+
+
+def _arriving(info: models.WeightsInfo) -> str:
+    if info.arriving is None:
+        return ""
+    done, total = info.arriving
+    megabytes = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB"
+    return f"The published weights of {info.network} are arriving: {megabytes}."
+
+
+def _offered(info: models.WeightsInfo) -> str:
+    """Say how to get published weights, where they are not here."""
+    if info.source not in (None, "starter"):
+        return ""
+    if info.published_nbytes is None:
+        own = f"put your own into {info.own}."
+        none = f"No published weights of {info.network} are known; {own}"
+        return none if info.source is None else ""
+    command = f"'deconvnet weights fetch {info.network}' ({info.published_nbytes / 1e6:.0f} MB)"
+    if info.source == "starter":
+        return "" if info.offline else f"{command} brings the published ones."
+    how = f"Run {command}, or put your own into {info.own}."
+    return f"DECONVNET_OFFLINE=1: nothing is fetched. Elsewhere: {how}" if info.offline else how
