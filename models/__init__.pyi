@@ -14,7 +14,6 @@ from .networks.architecture import Architecture
 from .networks.catalogue import architectures, describe_layers
 from .networks.network import LayerInfo, Network, Provenance
 from .networks.preprocessing import (
-    FITS,
     Box,
     Frame,
     FramedPhoto,
@@ -22,7 +21,7 @@ from .networks.preprocessing import (
     frame,
     frame_photo,
 )
-from .projection.choice import METHODS, SEEDS, Choice
+from .projection.choice import Choice, Fit, Method, Option, Seed, options_of
 from .projection.export import encode_png, entry_names, to_npz, to_png_sheet, to_zip
 from .projection.record import Record, record_photo
 from .projection.selection import Unit
@@ -44,18 +43,18 @@ from .weights.imports import import_weights
 from .weights.sources import Sources, WeightsInfo, fetch_weights, find_weights, load, look_up
 
 __all__ = [
-    "FITS",
-    "METHODS",
-    "SEEDS",
     "Architecture",
     "Box",
     "Choice",
     "DeconvnetError",
+    "Fit",
     "Frame",
     "FramedPhoto",
     "InvalidChoice",
     "LayerInfo",
+    "Method",
     "Network",
+    "Option",
     "OutOfMemory",
     "Prediction",
     "Preprocessing",
@@ -63,6 +62,7 @@ __all__ = [
     "Provenance",
     "Reconstructed",
     "Record",
+    "Seed",
     "Sources",
     "TrainingConfig",
     "Unit",
@@ -88,6 +88,7 @@ __all__ = [
     "import_weights",
     "load",
     "look_up",
+    "options_of",
     "pick_device",
     "reconstruct",
     "record_photo",

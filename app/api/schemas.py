@@ -10,9 +10,6 @@ import models
 from app.web.sentences import describe_weights
 
 State = Literal["ready", "downloading", "available", "missing"]
-Method = Literal["deconvnet", "guided", "gradient"]
-Seed = Literal["unit", "map"]
-Fit = Literal["crop", "pad", "stretch"]
 
 
 class Document(BaseModel):
@@ -118,9 +115,9 @@ class VisualizationDocument(Document):
 
     network: str
     layer: str
-    method: Method
-    seed: Seed
-    fit: Fit
+    method: models.Method
+    seed: models.Seed
+    fit: models.Fit
     weights: WeightsDocument
     image: ImageDocument
     input: SizeDocument

@@ -10,7 +10,7 @@ from app.api import answers, schemas
 from app.api.openapi import problems
 from app.engine.engine import Answer, Engine, identity
 from app.photos.uploads import Uploads
-from app.web.choice import parse_features, parse_unit
+from app.web.choice import form_reader
 from app.web.dependencies import (
     EngineHere,
     PhotoInput,
@@ -23,45 +23,7 @@ from app.web.metrics import note
 router = APIRouter(tags=["api"])
 
 
-def read_choice(
-    request: Request,
-    layer: Annotated[
-        str | None, Form(description="A name from `GET /networks/{network}`; the last conv layer.")
-    ] = None,
-    method: Annotated[schemas.Method, Form(description="How ReLUs are undone.")] = "deconvnet",
-    seed: Annotated[
-        schemas.Seed, Form(description="One activation, or the whole feature map.")
-    ] = "unit",
-    top: Annotated[
-        int | None,
-        Form(ge=1, description="How many of the strongest feature maps; 9 where nothing is said."),
-    ] = None,
-    features: Annotated[
-        str | None,
-        Form(description="Instead of `top`: feature map numbers.", examples=["3,17,200"]),
-    ] = None,
-    unit: Annotated[
-        str | None,
-        Form(
-            description="`y,x`: one position for every chosen feature map; else the strongest.",
-            examples=["6,7"],
-        ),
-    ] = None,
-    fit: Annotated[schemas.Fit, Form(description="How the photo meets the square.")] = "crop",
-) -> models.Choice:
-    """Read from a form which projections are wanted; raises InvalidChoice."""
-    return models.Choice(
-        layer=layer,
-        method=method,
-        seed=seed,
-        top=top,
-        features=parse_features(features),
-        unit=parse_unit(unit),
-        fit=fit,
-    )
-
-
-ChoiceHere = Annotated[models.Choice, Depends(read_choice)]
+ChoiceHere = Annotated[models.Choice, Depends(form_reader(models.Choice, Form))]
 
 
 @router.post(
@@ -91,9 +53,6 @@ async def visualize(
     uploads: UploadsHere,
     sent: PhotoInputHere,
     choice: ChoiceHere,
-    network: Annotated[
-        str | None, Form(description="A name from `GET /networks`; the first ready one.")
-    ] = None,
 ) -> Response:
     """Project what the strongest feature maps of a layer saw in a photo.
 
@@ -101,11 +60,9 @@ async def visualize(
     """
     kind = answers.negotiate(request.headers.get("accept", ""))
     with engine.queue_slot():
-        work = engine.with_deadline(
-            make_answer(engine, uploads, sent, choice, network, kind, request)
-        )
+        work = engine.with_deadline(make_answer(engine, uploads, sent, choice, kind, request))
         answer = await until_disconnect(request, work)
-    name = f"{network or 'visualization'}.{answers.KINDS[kind]}"
+    name = f"{choice.network or 'visualization'}.{answers.KINDS[kind]}"
     return Response(
         answer.content,
         media_type=kind,
@@ -123,12 +80,11 @@ async def make_answer(
     uploads: Uploads,
     sent: PhotoInput,
     choice: models.Choice,
-    network_name: str | None,
     kind: str,
     request: Request,
 ) -> Answer:
     """Find the photo and the network, and answer from what is held or by computing."""
-    network = await engine.network(network_name)
+    network = await engine.network(choice.network)
     start = time.perf_counter()
     photo = await sent.find(uploads)
     decode_ms = (time.perf_counter() - start) * 1000

@@ -1,36 +1,17 @@
 """Options that several commands have, and the settings that they override."""
 
-from enum import StrEnum
+from collections.abc import Iterator
+from inspect import Parameter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import models
+from app.web.choice import parameter
+
 if TYPE_CHECKING:
     from app.engine.registry import NetworkRegistry
     from app.settings import Settings
-
-
-class Method(StrEnum):
-    """How ReLUs are undone."""
-
-    deconvnet = "deconvnet"
-    guided = "guided"
-    gradient = "gradient"
-
-
-class Seed(StrEnum):
-    """What is projected."""
-
-    unit = "unit"
-    map = "map"
-
-
-class Fit(StrEnum):
-    """How the photo meets the network's square."""
-
-    crop = "crop"
-    pad = "pad"
-    stretch = "stretch"
 
 
 Device = Annotated[
@@ -51,3 +32,10 @@ def open_registry(**overrides: Any) -> "NetworkRegistry":
     from app.engine.registry import NetworkRegistry
 
     return NetworkRegistry(read_settings(**overrides))
+
+
+def command_options(kind: type[models.Choice] = models.Choice) -> Iterator[Parameter]:
+    """Yield a command's option for each option of a choice."""
+    for option in models.options_of(kind):
+        declared = typer.Option(help=option.meaning, show_default=option.unsaid or True)
+        yield parameter(option, declared)

@@ -2,22 +2,24 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.options import Device, Fit, Method, Random, Seed, read_settings
+import models
+from app.cli.options import Device, Random, command_options, read_settings
 from app.cli.terminal import FAILED, complain, sentence_of, track_items
 from app.cli.weights import fetch
+from app.web.choice import from_sent, takes
 
 if TYPE_CHECKING:
-    import models
     from app.settings import Settings
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 DEFAULT_SUFFIX = ".png"
 
 
+@takes(command_options())
 def visualize(
     images: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
     output: Annotated[
@@ -29,43 +31,18 @@ def visualize(
             "with {name} in it.",
         ),
     ],
-    network: Annotated[
-        str | None, typer.Option(help="See 'deconvnet networks'.", show_default="first ready one")
-    ] = None,
-    layer: Annotated[str | None, typer.Option(help="", show_default="last conv layer")] = None,
-    method: Annotated[Method, typer.Option(help="How ReLUs are undone.")] = Method.deconvnet,
-    seed: Annotated[Seed, typer.Option(help="One activation, or a whole map.")] = Seed.unit,
-    top: Annotated[
-        int | None, typer.Option(help="How many of the strongest maps.", show_default="9")
-    ] = None,
-    features: Annotated[
-        str | None, typer.Option(help="Instead of --top: map numbers such as 3,17,200.")
-    ] = None,
-    unit: Annotated[
-        str | None, typer.Option(help="Row,column for every map.", show_default="strongest")
-    ] = None,
-    fit: Annotated[Fit, typer.Option(help="How the photo meets the square.")] = Fit.crop,
     device: Device = None,
     random_weights: Random = False,
+    **options: Any,
 ) -> None:
     """Project what the strongest feature maps of a layer saw in photos."""
     settings = read_settings(device=device, random_weights=random_weights or None)
     jobs = list(_plan(images, output))
-    import models
     from app.engine.registry import NetworkRegistry
-    from app.web.choice import parse_features, parse_unit
 
-    choice = models.Choice(
-        layer=layer,
-        method=method.value,
-        seed=seed.value,
-        top=top,
-        features=parse_features(features),
-        unit=parse_unit(unit),
-        fit=fit.value,
-    )
+    choice = from_sent(models.Choice, options)
     registry = NetworkRegistry(settings)
-    name = network or registry.default()
+    name = choice.network or registry.default()
     if registry.weights(name).state == "available" and not fetch(registry, name):
         raise typer.Exit(FAILED)
     loaded = registry.load(name)

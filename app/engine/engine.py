@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
@@ -148,6 +148,8 @@ class Engine:
         self, photo: Photo, network: models.Network, choice: models.Choice
     ) -> models.Visualization:
         """Visualize what a network saw in a photo."""
+        layer = choice.layer or network.last_conv
+        choice = replace(choice, network=network.name, layer=layer)
         key = ("view", photo.id, identity(network), choice)
         return await self._answered(key, lambda: self._see(photo, network, choice))
 

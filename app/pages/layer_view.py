@@ -139,8 +139,8 @@ class Explorer:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One look of the engine through a link."""
+class Visit:
+    """One visit of a page: what is asked, of which photo, network and layer."""
 
     engine: Engine
     photo: Photo
@@ -171,6 +171,8 @@ class Sight:
         """Choose the maps to list, and tell whether the place asked for was cropped away."""
         link, most = self.link, self.engine.settings.max_projections
         top = min(max(link.top or TOP, 1), self.layer.shape.channels, most)
+        if link.at is None and link.features is not None:
+            return self._choice(features=link.features), False
         if link.at is None:
             return self._choice(top=top, unit=link.unit if link.feature is None else None), False
         frame = models.frame(self.photo.picture.size, self.network.preprocessing, link.fit)
@@ -185,9 +187,8 @@ class Sight:
         place = None if link.seed == "map" else (units[0].y, units[0].x)
         return self._choice(features=tuple(unit.feature for unit in units), unit=place), False
 
-    def _choice(self, **options: Any) -> models.Choice:
-        link = self.link
-        return models.Choice(self.layer.name, link.method, link.seed, fit=link.fit, **options)
+    def _choice(self, **maps: Any) -> models.Choice:
+        return self.link.choice(layer=self.layer.name, **maps)
 
     async def _view(self, choice: models.Choice) -> models.Visualization:
         return await self.engine.see(self.photo, self.network, choice)
@@ -244,7 +245,7 @@ async def explore(
     layers = network.describe()
     network.layer(link.layer)  # raises UnknownLayer
     layer = next(each for each in layers if each.name == link.layer)
-    return await Sight(engine, photo, network, layer, link).see(), layers
+    return await Visit(engine, photo, network, layer, link).see(), layers
 
 
 def page_context(
@@ -300,12 +301,14 @@ def _tabs(link: Link, layers: Sequence[models.LayerInfo]) -> Iterator[LayerTab]:
 
 def offer_options(link: Link, layer: models.LayerInfo) -> Iterator[Options]:
     """Yield the rows of links that show the same layer in other ways."""
+    words = {option.name: option.words for option in models.options_of()}
     rows = (
-        ("method", "how ReLUs are undone", models.METHODS),
-        ("seed", "what is projected: one unit, or its whole map", models.SEEDS),
-        ("fit", "how the photo is made square", models.FITS),
+        ("method", "how ReLUs are undone"),
+        ("seed", "what is projected: one unit, or its whole map"),
+        ("fit", "how the photo is made square"),
     )
-    for name, meaning, values in rows:
+    for name, meaning in rows:
+        values = words[name]
         links = [link.to(**{name: value}) for value in values]
         chosen = getattr(link, name)
         if name != "method":

@@ -3,24 +3,25 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import models
-from app.web.choice import parse_features, parse_unit
+from app.web.choice import parse_number, parse_unit, read_query, write_option, write_query
 
 FIELDS = {"row", "column", "y", "x"}
 """What forms call the parts of ``unit`` and ``at``."""
-NUMBER = re.compile(r"\d{1,9}")
+IN_PATH = ("network", "layer")
+"""The options that an address names before its query."""
 PRESSED = re.compile(r"(?:at|map-(\d{1,9}))-(\d{1,4})x(\d{1,4})\.([xy])")
 HASH = re.compile(r"[0-9a-f]{8}")
 COORDINATE = re.compile(r"-?\d{1,5}(\.\d{1,6})?")
 LAST = 0.999999
 
 
-@dataclass(frozen=True)
-class Link:
-    """One state of the explorer; printed, its address.
+@dataclass(frozen=True, kw_only=True)
+class Link(models.Choice):
+    """One state of the explorer, a choice and what is looked at; printed, its address.
 
     ``at`` is a place (y, x) in pixels of the photo: the maps listed are those that fire there.
     ``feature`` and ``unit`` are the unit looked at closely; the strongest where they say nothing.
@@ -30,22 +31,22 @@ class Link:
     image: str
     network: str
     layer: str = ""
-    method: str = "deconvnet"
-    seed: str = "unit"
-    fit: str = "crop"
-    top: int | None = None
     at: tuple[int, int] | None = None
     feature: int | None = None
-    unit: tuple[int, int] | None = None
     weights: str | None = None
 
-    def to(self, **changes: Any) -> "Link":
+    def to(self, **changes: Any) -> Self:
         """Return the link to a neighbouring state."""
         return replace(self, **changes)
 
-    def into(self, layer: str) -> "Link":
+    def into(self, layer: str) -> Self:
         """Return the link to another layer; what was chosen in this one stays behind."""
-        return self.to(layer=layer, feature=None, unit=None)
+        return self.to(layer=layer, features=None, feature=None, unit=None)
+
+    def choice(self, **changes: Any) -> models.Choice:
+        """Return what is to be projected, without any choice of maps but what is given."""
+        said = {option.name: getattr(self, option.name) for option in models.options_of()}
+        return models.Choice(**said | {"top": None, "features": None, "unit": None} | changes)
 
     @property
     def path(self) -> str:
@@ -56,33 +57,36 @@ class Link:
     @property
     def query(self) -> dict[str, str]:
         """Return the parameters that differ from what goes without saying."""
-        query = {name: getattr(self, name) for name in ("method", "seed", "fit", "top")}
-        query |= {"at": _joined(self.at), "feature": self.feature, "unit": _joined(self.unit)}
-        query |= {"weights": self.weights}
-        plain = {"method": "deconvnet", "seed": "unit", "fit": "crop"}
-        return {k: str(v) for k, v in query.items() if v is not None and v != plain.get(k)}
+        own = {"at": self.at, "feature": self.feature, "weights": self.weights}
+        written = {name: write_option(value) for name, value in own.items() if value is not None}
+        return write_query(self, without=IN_PATH) | written
 
     def __str__(self) -> str:
         return _address(self.path, self.query)
 
 
+L = TypeVar("L", bound=Link)
+
+
 def read_link(image: str, network: str, layer: str, query: Mapping[str, str]) -> Link:
-    """Read what an address says; raises InvalidChoice."""
+    """Read what an explorer's address says; raises InvalidChoice."""
+    return read_state(Link, query, image=image, network=network, layer=layer)
+
+
+def read_state(kind: type[L], query: Mapping[str, str], **path: str) -> L:
+    """Read a link of any kind from its query and the names in its path; raises InvalidChoice."""
     weights = query.get("weights") or None
     if weights and not HASH.fullmatch(weights):
         raise models.InvalidChoice("weights_are_no_hash", text=weights[:40])
-    return Link(
-        image,
-        network,
-        layer,
-        query.get("method") or "deconvnet",
-        query.get("seed") or "unit",
-        query.get("fit") or "crop",
-        _number(query, "top"),
-        parse_unit(query.get("at") or _two(query, "y", "x")),
-        _number(query, "feature"),
-        parse_unit(query.get("unit") or _two(query, "row", "column")),
-        weights,
+    at = query.get("at") or _two(query, "y", "x")
+    feature = query.get("feature", "").strip()
+    return read_query(
+        kind,
+        {**query, "unit": query.get("unit") or _two(query, "row", "column") or ""},
+        **path,
+        at=parse_unit(at) if at else None,
+        feature=parse_number("feature", feature) if feature else None,
+        weights=weights,
     )
 
 
@@ -118,52 +122,24 @@ def picture_address(
     link: Link, choice: models.Choice, feature: int, kind: str, cache_version: str
 ) -> str:
     """Return the address of one of a projection's pictures; what it names never changes."""
-    query = _choice_query(choice) | {"v": cache_version}
+    query = write_query(choice, without=IN_PATH) | {"v": cache_version}
     return _address(f"{link.path}/{feature}/{kind}.png", query)
 
 
 def archive_address(link: Link, choice: models.Choice) -> str:
     """Return the address of the ZIP of a view."""
-    return _address(f"{link.path}/view.zip", _choice_query(choice))
+    return _address(f"{link.path}/view.zip", write_query(choice, without=IN_PATH))
 
 
-def read_choice(layer: str, query: Mapping[str, str]) -> models.Choice:
+def read_choice(network: str, layer: str, query: Mapping[str, str]) -> models.Choice:
     """Read from a picture's address which view it belongs to; raises InvalidChoice."""
-    return models.Choice(
-        layer,
-        query.get("method", "deconvnet"),
-        query.get("seed", "unit"),
-        _number(query, "top"),
-        parse_features(query.get("features")),
-        parse_unit(query.get("unit")),
-        query.get("fit", "crop"),
-    )
-
-
-def _choice_query(choice: models.Choice) -> dict[str, str]:
-    plain = models.Choice()
-    query = {name: getattr(choice, name) for name in ("method", "seed", "fit", "top")}
-    query |= {"features": _joined(choice.features), "unit": _joined(choice.unit)}
-    return {k: str(v) for k, v in query.items() if v is not None and v != getattr(plain, k)}
-
-
-def _number(query: Mapping[str, str], name: str) -> int | None:
-    text = query.get(name, "").strip()
-    if not text:
-        return None
-    if not NUMBER.fullmatch(text):
-        raise models.InvalidChoice("no_whole_number", name=name, text=text[:40])
-    return int(text)
+    return read_query(models.Choice, query, network=network, layer=layer)
 
 
 def _two(query: Mapping[str, str], first: str, second: str) -> str | None:
     """Read a pair that a form asked for in two fields."""
     pair = query.get(first, "").strip(), query.get(second, "").strip()
     return ",".join(pair) if all(pair) else None
-
-
-def _joined(numbers: tuple[int, ...] | None) -> str | None:
-    return None if numbers is None else ",".join(map(str, numbers))
 
 
 def _address(path: str, query: Mapping[str, str]) -> str:

@@ -92,7 +92,7 @@ async def _visit(
 ) -> bytes:
     """Find the view that a picture belongs to, and make something of it."""
     id, network, layer = place
-    choice = read_choice(layer, request.query_params)
+    choice = read_choice(network, layer, request.query_params)
 
     async def work() -> bytes:
         photo = await uploads.find(id)

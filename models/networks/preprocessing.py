@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-FITS = ("crop", "pad", "stretch")
 EXTREME = 4.0
 """Aspect beyond which a photo is cropped before it is resized, so that memory stays bounded."""
 

@@ -1,45 +1,102 @@
-"""What to project: every option that a person or a program can choose, declared once."""
+"""What to project: every option that a person or a program can choose, declared once.
+
+The form of ``/visualize``, the pages' addresses, their links and the options of the command line
+are derived from the fields of ``Choice``: a new option is one line here.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from models.errors import InvalidChoice
-from models.networks.preprocessing import FITS
-from models.networks.rules import RULES
 
-METHODS = tuple(RULES)
-SEEDS = ("unit", "map")
+Method = Literal["deconvnet", "guided", "gradient"]
+Seed = Literal["unit", "map"]
+Fit = Literal["crop", "pad", "stretch"]
+Form = Literal["word", "text", "number", "numbers", "pair"]
+
+T = TypeVar("T")
 
 TOP = 9
 """How many maps are shown where nothing is said: the paper's nine."""
 
 
+def option(default: T, meaning: str, *, unsaid: str = "", example: str = "") -> T:
+    """Declare an option: what it means, what its absence means, and an example of its text."""
+    metadata = {"meaning": meaning, "unsaid": unsaid, "example": example}
+    return field(default=default, metadata=metadata)
+
+
 @dataclass(frozen=True)
 class Choice:
-    """What to project: ``features``, or else the ``top`` strongest maps, of one layer.
+    """What to project: ``features``, or else the ``top`` strongest maps, of one layer."""
 
-    ``unit`` is a place (y, x), the same in every map; without it each map's strongest is taken.
-    """
+    network: str | None = option(None, "A name from `GET /networks`.", unsaid="the first ready one")
+    layer: str | None = option(
+        None, "A name from `GET /networks/{network}`.", unsaid="the last conv layer"
+    )
+    method: Method = option("deconvnet", "How ReLUs are undone.")
+    seed: Seed = option("unit", "One activation, or the whole feature map.")
+    top: int | None = option(None, "How many of the strongest feature maps.", unsaid=str(TOP))
+    features: tuple[int, ...] | None = option(
+        None, "Instead of `top`: feature map numbers.", example="3,17,200"
+    )
+    unit: tuple[int, int] | None = option(
+        None,
+        "`y,x`: one position for every chosen feature map.",
+        unsaid="the strongest",
+        example="6,7",
+    )
+    fit: Fit = option("crop", "How the photo meets the square.")
 
-    layer: str | None = None
-    method: str = "deconvnet"
-    seed: str = "unit"
-    top: int | None = None
-    features: tuple[int, ...] | None = None
-    unit: tuple[int, int] | None = None
-    fit: str = "crop"
+
+@dataclass(frozen=True)
+class Option:
+    """An option as programs derive their forms from it; ``words`` are all its values, if few."""
+
+    name: str
+    form: Form
+    default: Any
+    words: tuple[str, ...]
+    hint: Any
+    meaning: str
+    unsaid: str
+    example: str
+
+    @property
+    def help(self) -> str:
+        """Say what it means, and what its absence means."""
+        return f"{self.meaning.rstrip('.')}; {self.unsaid}." if self.unsaid else self.meaning
+
+
+def options_of(kind: type[Choice] = Choice) -> Iterator[Option]:
+    """Yield the options that a choice has, in the order of their declaration."""
+    hints = get_type_hints(kind)
+    for each in fields(kind):
+        if "meaning" not in each.metadata:
+            continue  # what a subclass adds that is no option
+        hint = hints[each.name]
+        words = get_args(hint) if get_origin(hint) is Literal else ()
+        form: Form = "word" if words else _form(hint)
+        yield Option(each.name, form, each.default, words, hint, **each.metadata)
+
+
+def _form(hint: Any) -> Form:
+    """Tell how a value of this type is written."""
+    kind = next(part for part in get_args(hint) if part is not type(None))
+    if get_origin(kind) is tuple:
+        return "numbers" if get_args(kind)[-1] is Ellipsis else "pair"
+    return "number" if kind is int else "text"
 
 
 def check(choice: Choice) -> None:
     """Raise InvalidChoice for what no network and photo could satisfy."""
-    for name, value, known in (
-        ("method", choice.method, METHODS),
-        ("seed", choice.seed, SEEDS),
-        ("fit", choice.fit, FITS),
-    ):
-        if value not in known:
-            raise InvalidChoice("unknown_word", name=name, known=known, value=value)
+    for each in options_of(type(choice)):
+        value = getattr(choice, each.name)
+        if each.words and value not in each.words:
+            raise InvalidChoice("unknown_word", name=each.name, known=each.words, value=value)
     if choice.features is not None and choice.top is not None:
         raise InvalidChoice("features_and_top")
     if choice.unit is not None and choice.seed == "map":

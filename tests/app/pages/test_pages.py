@@ -383,7 +383,10 @@ def test_a_link_says_what_was_read() -> None:
     for query in ({}, {"method": "guided", "at": "3,4"}, unit):
         link = read_link("a", "zfnet", "conv5", query)
         assert link.query == query
-    assert str(Link("a", "zfnet", "conv5", top=16)) == "/images/a/zfnet/conv5?top=16"
+    assert (
+        str(Link(image="a", network="zfnet", layer="conv5", top=16))
+        == "/images/a/zfnet/conv5?top=16"
+    )
     assert read_link("a", "b", "c", {"feature": "7", "row": "1", "column": "2"}).unit == (1, 2)
 
 

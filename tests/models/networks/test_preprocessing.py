@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,8 @@ from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 from torchvision.transforms.functional import InterpolationMode
 
-from models.networks.preprocessing import FITS, Box, Preprocessing, frame, framed, to_pixels
+from models import Fit
+from models.networks.preprocessing import Box, Preprocessing, frame, framed, to_pixels
 
 PRESET = Preprocessing()
 CAFFE = Preprocessing(
@@ -142,7 +145,7 @@ def test_a_padded_margin_is_nothing_to_the_network(preprocessing: Preprocessing)
     assert corner.abs().max() <= level * 1.001  # half a grey level
 
 
-@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("fit", get_args(Fit))
 @pytest.mark.parametrize("preprocessing", [PRESET, CAFFE, DIGITS], ids=["RGB", "BGR", "L"])
 @pytest.mark.parametrize("size", [*SIZES, (5000, 9), (9, 5000)], ids=str)
 def test_every_fit_gives_the_network_s_own_size(
@@ -155,7 +158,7 @@ def test_every_fit_gives_the_network_s_own_size(
 # Where the photo lies
 
 
-@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("fit", get_args(Fit))
 @pytest.mark.parametrize("preprocessing", [PRESET, DIGITS], ids=["photo", "digit"])
 @pytest.mark.parametrize("size", [*SIZES, (5000, 90), (90, 5000)], ids=str)
 def test_a_point_of_the_photo_comes_back_from_the_input(
@@ -199,7 +202,7 @@ def test_a_marked_pixel_is_found_where_the_frame_says(size: tuple[int, int]) -> 
     dark = Image.new("RGB", size)
     x, y = size[0] // 2 + 20, size[1] // 2 - 30
     dark.paste((255, 255, 255), (x - 4, y - 4, x + 5, y + 5))
-    for fit in FITS:
+    for fit in get_args(Fit):
         levels = np.asarray(framed(dark, PRESET, fit).convert("L"), float)
         levels = (levels - 125).clip(0)  # a padded margin is grey
         rows, columns = np.indices(levels.shape) + 0.5
