@@ -40,7 +40,16 @@ from .projection.visualize import (
 from .training.config import TrainingConfig
 from .training.run import train
 from .weights.imports import import_weights
-from .weights.sources import Sources, WeightsInfo, fetch_weights, find_weights, load, look_up
+from .weights.sources import (
+    Source,
+    Sources,
+    State,
+    WeightsInfo,
+    fetch_weights,
+    find_weights,
+    load,
+    look_up,
+)
 
 __all__ = [
     "Architecture",
@@ -63,7 +72,9 @@ __all__ = [
     "Reconstructed",
     "Record",
     "Seed",
+    "Source",
     "Sources",
+    "State",
     "TrainingConfig",
     "Unit",
     "UnknownLayer",

@@ -87,7 +87,7 @@ def document(
         method=view.method,
         seed=view.seed,
         fit=view.fit,
-        weights=schemas.describe_provenance(view.provenance),
+        weights=schemas.describe_weights(view.provenance),
         image=schemas.ImageDocument(
             id=photo.id, sha256=photo.sha256, width=view.photo[0], height=view.photo[1]
         ),

@@ -26,14 +26,13 @@ def _networks(registry: NetworkRegistry) -> schemas.NetworksDocument:
 
 def summarize(registry: NetworkRegistry, name: str) -> schemas.NetworkSummary:
     """Document a network in short; raises UnknownNetwork."""
-    weights = schemas.describe_offer(registry.weights(name))
-    architecture, known = registry.architectures[name], registry.provenance(name)
+    info, architecture = registry.weights(name), registry.architectures[name]
     return schemas.NetworkSummary(
         name=name,
         title=architecture.title,
         paper=architecture.paper,
-        weights=weights,
-        provenance=schemas.describe_provenance(known) if known else None,
+        weights=schemas.describe_weights(registry.provenance(name), info.state),
+        offer=schemas.describe_offer(info),
     )
 
 

@@ -7,9 +7,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 import models
-from app.web.sentences import describe_weights
-
-State = Literal["ready", "downloading", "available", "missing"]
+from app.web.sentences import say_weights
 
 
 class Document(BaseModel):
@@ -52,11 +50,12 @@ class NormalizationDocument(Document):
 
 
 class WeightsDocument(Document):
-    """Where the weights of an answer come from."""
+    """Whether a network has weights, and where they come from; all but `state` null without any."""
 
-    source: str = Field(description="`yours`, `published`, `starter` or `random`.")
-    sha256: str = Field(description="Hash of the weights file; empty for random weights.")
-    trained: bool = Field(description="False for random weights: nothing was learned.")
+    state: models.State = Field(description="`ready` in every answer that weights were used for.")
+    source: models.Source | None
+    sha256: str | None = Field(description="Hash of the weights file; empty for random weights.")
+    trained: bool | None = Field(description="False for random weights: nothing was learned.")
     classes: int | None = Field(description="How many classes the classifier tells apart.")
     licence: str | None
     description: str | None
@@ -140,11 +139,9 @@ class LayerDocument(Document):
 
 
 class OfferDocument(Document):
-    """Which weights a network has or could have."""
+    """Which weights a network has or could have, in words and bytes."""
 
-    state: State
-    source: str | None
-    bytes: int | None
+    bytes: int | None = Field(description="Size of the file, or of what is published.")
     how: str = Field(description="What these weights are, and how to get some, or others.")
     offered_bytes: int | None = Field(
         description="Size of the published weights, where they are not here and may be fetched "
@@ -158,8 +155,8 @@ class NetworkSummary(Document):
     name: str
     title: str
     paper: str
-    weights: OfferDocument
-    provenance: WeightsDocument | None = Field(description="Null until weights are ready.")
+    weights: WeightsDocument
+    offer: OfferDocument
 
 
 class NetworksDocument(Document):
@@ -179,7 +176,7 @@ class ArrivalDocument(Document):
     """How far the fetch of a network's published weights has come."""
 
     network: str
-    state: State
+    state: models.State
     bytes: int = Field(description="Bytes that have arrived.")
     total: int = Field(description="Bytes that are expected; 0 where nothing is fetched.")
     detail: str
@@ -191,9 +188,15 @@ class HealthDocument(Document):
     status: Literal["ok", "ready"]
 
 
-def describe_provenance(provenance: models.Provenance) -> WeightsDocument:
-    """Document where weights come from."""
+def describe_weights(
+    provenance: models.Provenance | None, state: models.State = "ready"
+) -> WeightsDocument:
+    """Document whether there are weights, and where they come from."""
+    if provenance is None:
+        nothing = dict.fromkeys(name for name in WeightsDocument.model_fields if name != "state")
+        return WeightsDocument(state=state, **nothing)
     return WeightsDocument(
+        state=state,
         source=provenance.source,
         sha256=provenance.sha256,
         trained=provenance.trained,
@@ -225,10 +228,8 @@ def describe_layer(layer: models.LayerInfo) -> LayerDocument:
 def describe_offer(info: models.WeightsInfo) -> OfferDocument:
     """Document which weights there are or could be."""
     return OfferDocument(
-        state=info.state,
-        source=info.source,
         bytes=info.nbytes,
-        how=describe_weights(info),
+        how=say_weights(info),
         offered_bytes=info.offered_nbytes,
     )
 
@@ -241,5 +242,5 @@ def describe_arrival(network: str, info: models.WeightsInfo) -> ArrivalDocument:
         state="downloading" if info.arriving else info.state,
         bytes=done,
         total=total,
-        detail=describe_weights(info),
+        detail=say_weights(info),
     )

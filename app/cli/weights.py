@@ -16,7 +16,7 @@ from app.cli.terminal import (
     print_table,
     say,
 )
-from app.web.sentences import describe_weights, sentence
+from app.web.sentences import say_weights, sentence
 
 if TYPE_CHECKING:
     from app.engine.registry import NetworkRegistry
@@ -110,7 +110,7 @@ def verify_weights(
         info = registry.weights(name)
         if info.state != "ready":
             if names:
-                complain(f"{name} has no weights here. {describe_weights(info)}")
+                complain(f"{name} has no weights here. {say_weights(info)}")
                 failed = True
             continue
         try:

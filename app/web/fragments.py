@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import models
 from app.web.errors import Problem
-from app.web.sentences import describe_weights, sentence
+from app.web.sentences import say_weights, sentence
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def weights_offer(info: models.WeightsInfo, *, inside: bool = False) -> WeightsO
     return WeightsOffer(
         info.network,
         info.state == "ready",
-        describe_weights(info),
+        say_weights(info),
         sentence(info.failure) if info.failure else None,
         info.offered_nbytes,
         info.arriving,

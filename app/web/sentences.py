@@ -200,7 +200,7 @@ def _words(fields: Mapping[str, object]) -> dict[str, object]:
     """Turn the fields of an error into what its sentence is made of."""
     words = {name: _word(name, value) for name, value in fields.items()}
     if isinstance(info := fields.get("info"), models.WeightsInfo):
-        words |= {"network": info.network, "how": describe_weights(info)}
+        words |= {"network": info.network, "how": say_weights(info)}
     if isinstance(nbytes := fields.get("nbytes"), int):
         words |= {"megabytes": f"{nbytes / 1e6:,.0f}", "in_megabytes": f" ({nbytes / 1e6:.0f} MB)"}
     return {"in_megabytes": "", **words}
@@ -226,7 +226,7 @@ def _listed(values: Iterable[object], most: int) -> str:
     return ", ".join(texts[:most]) + rest
 
 
-def describe_weights(info: models.WeightsInfo) -> str:
+def say_weights(info: models.WeightsInfo) -> str:
     """Say in a sentence or two what a network's weights are, and how to get some, or others."""
     said = [_failed(info), _found(info), _arriving(info) or _offered(info)]
     return " ".join(filter(None, said))

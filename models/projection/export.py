@@ -30,7 +30,7 @@ def encode_png(picture: Image.Image, metadata: PngInfo | None = None) -> bytes:
 def provenance_text(view: Visualization) -> str:
     """Say as JSON what was asked, and of which weights."""
     asked = {name: getattr(view, name) for name in ("network", "layer", "method", "seed", "fit")}
-    return json.dumps({**asked, "weights": asdict(view.provenance)})
+    return json.dumps({**asked, "weights": {"state": "ready", **asdict(view.provenance)}})
 
 
 def to_png_sheet(view: Visualization) -> bytes:

@@ -301,7 +301,7 @@ def test_the_networks_are_listed_with_their_state(client: TestClient) -> None:
 
 def test_a_network_shows_its_layers_and_provenance(client: TestClient) -> None:
     document = client.get("/networks/zfnet").json()
-    assert document["provenance"]["source"] == "starter"
+    assert document["weights"]["source"] == "starter"
     layers = {each["name"]: each for each in document["layers"]}
     assert layers["conv1"]["shape"] == [96, 110, 110]
     assert layers["conv5"]["receptive_field"] == 139
@@ -311,8 +311,8 @@ def test_a_network_without_weights_shows_its_layers_and_the_way_to_get_them(
     client: TestClient,
 ) -> None:
     document = client.get("/networks/vgg16").json()
-    assert document["provenance"] is None
-    assert "vgg16" in document["weights"]["how"]
+    assert document["weights"]["sha256"] is None
+    assert "vgg16" in document["offer"]["how"]
     assert [each["name"] for each in document["layers"]][-1] == "fc8"
 
 
@@ -332,7 +332,7 @@ def test_random_weights_are_flagged(tmp_path: Path) -> None:
         document = visualize(client, network="lenet5").json()
         assert document["weights"]["source"] == "random"
         assert document["weights"]["trained"] is False
-        assert client.get("/networks/lenet5").json()["provenance"]["trained"] is False
+        assert client.get("/networks/lenet5").json()["weights"]["trained"] is False
 
 
 def test_the_openapi_document_tells_every_kind_of_answer_and_problem(client: TestClient) -> None:

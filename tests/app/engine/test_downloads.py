@@ -50,7 +50,8 @@ def use(client: TestClient, network: str = "vgg11", **headers: str) -> Any:
 
 
 def state(client: TestClient, network: str = "vgg11") -> Any:
-    return client.get(f"/networks/{network}").json()["weights"]
+    document = client.get(f"/networks/{network}").json()
+    return {**document["weights"], **document["offer"]}
 
 
 def events(client: TestClient, network: str = "vgg11", **headers: str) -> list[tuple[str, str]]:
@@ -312,7 +313,7 @@ def test_a_server_that_stops_keeps_what_has_arrived(
 def test_the_real_offers_are_listed_with_their_size(client: TestClient) -> None:
     for network in client.get("/networks").json()["networks"]:
         registry = PUBLISHED.get(network["name"])
-        assert network["weights"]["offered_bytes"] == (registry.nbytes if registry else None)
+        assert network["offer"]["offered_bytes"] == (registry.nbytes if registry else None)
 
 
 @pytest.mark.parametrize("name", ["lenet5", "alexnet", "zfnet"])
@@ -320,8 +321,8 @@ def test_provenance_is_the_same_in_the_list_the_network_and_the_answer(
     client: TestClient, name: str
 ) -> None:
     listed = client.get("/networks").json()["networks"]
-    known = next(each for each in listed if each["name"] == name)["provenance"]
-    assert known == client.get(f"/networks/{name}").json()["provenance"]
+    known = next(each for each in listed if each["name"] == name)["weights"]
+    assert known == client.get(f"/networks/{name}").json()["weights"]
     assert known == use(client, name).json()["weights"]
     assert known["source"] == "starter" and len(known["sha256"]) == 64
     assert known["licence"] == "MIT" and known["classes"] in {10, 101}
@@ -336,7 +337,7 @@ def test_provenance_is_the_same_in_the_list_the_network_and_the_answer(
 
 
 def test_provenance_is_in_the_png_and_the_npz(client: TestClient) -> None:
-    known = client.get("/networks/zfnet").json()["provenance"]
+    known = client.get("/networks/zfnet").json()["weights"]
     with Image.open(io.BytesIO(use(client, "zfnet", Accept="image/png").content)) as picture:
         said = json.loads(picture.text["deconvnet"])  # type: ignore[attr-defined]
     assert (said["network"], said["method"], said["weights"]) == ("zfnet", "deconvnet", known)
@@ -349,7 +350,7 @@ def test_provenance_is_in_the_zip(client: TestClient) -> None:
     answer = use(client, "zfnet", Accept="application/zip")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         weights = json.loads(archive.read("visualization.json"))["weights"]
-    assert weights == client.get("/networks/zfnet").json()["provenance"]
+    assert weights == client.get("/networks/zfnet").json()["weights"]
     assert weights["norm"]["order"] == "pool-norm" and weights["description"]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import models
-from app.web.sentences import describe_weights
+from app.web.sentences import say_weights
 from models.networks.catalogue import ARCHITECTURES
 from models.weights.download import hash_of
 from models.weights.files import write
@@ -55,11 +55,11 @@ def test_a_fresh_machine_has_the_starter_weights_and_says_how_to_get_the_others(
     if name in STARTERS:
         assert (info.state, info.source) == ("ready", "starter")
     elif name in PUBLISHED:
-        assert info.state == "available" and f"weights fetch {name}" in describe_weights(info)
+        assert info.state == "available" and f"weights fetch {name}" in say_weights(info)
         assert info.nbytes == info.offered_nbytes == PUBLISHED[name].nbytes
     else:
-        assert info.state == "missing" and str(sources.weights_dir) in describe_weights(info)
-    assert describe_weights(info).endswith(".")
+        assert info.state == "missing" and str(sources.weights_dir) in say_weights(info)
+    assert say_weights(info).endswith(".")
 
 
 @pytest.mark.parametrize("name", sorted(STARTERS - {"lenet5"}))
@@ -68,9 +68,8 @@ def test_published_weights_are_offered_with_their_size_beside_starter_weights(
 ) -> None:
     info = find_weights(name, sources)
     assert info.offered_nbytes == PUBLISHED[name].nbytes
-    assert (
-        f"'deconvnet weights fetch {name}' ({info.offered_nbytes / 1e6:.0f} MB)"
-        in describe_weights(info)
+    assert f"'deconvnet weights fetch {name}' ({info.offered_nbytes / 1e6:.0f} MB)" in say_weights(
+        info
     )
 
 
@@ -78,7 +77,7 @@ def test_nothing_is_offered_where_nothing_may_be_fetched(tmp_path: Path) -> None
     offline = Sources(tmp_path, tmp_path, offline=True)
     assert find_weights("zfnet", offline).offered_nbytes is None
     info = find_weights("vgg16", offline)
-    assert info.state == "missing" and "DECONVNET_OFFLINE" in describe_weights(info)
+    assert info.state == "missing" and "DECONVNET_OFFLINE" in say_weights(info)
     with refused(models.WeightsMissing, match="DECONVNET_OFFLINE"):
         fetch_weights("vgg16", offline)
 
