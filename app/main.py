@@ -16,12 +16,12 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 import models
-from app.api import downloads, health, images, networks, schemas, visualize
+from app.api import downloads, health, images, networks, visualize
 from app.engine.engine import Engine
 from app.pages import docs, explorer, pictures, start
 from app.photos.uploads import Uploads, sweep_forever
 from app.settings import Settings
-from app.web import errors
+from app.web import documents, errors
 from app.web.folders import folder
 from app.web.metrics import Holdings, Observer, configure_logging
 from app.web.security import Gate, SecureHeaders
@@ -94,7 +94,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
         schema = get_openapi(
             title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes
         )
-        problem = schemas.ProblemDocument.model_json_schema()
+        problem = documents.ProblemDocument.model_json_schema()
         schema["components"]["schemas"]["ProblemDocument"] = problem
         app.openapi_schema = schema
     return app.openapi_schema

@@ -12,14 +12,21 @@ from torch import Tensor, nn
 
 from benchmarks.peers import Captum, Port
 from benchmarks.stopwatch import Time, compare
-from models.networks.catalogue import architecture
-from models.networks.network import Network
-from models.networks.signal import Size, Span
-from models.networks.steps import Convolution
-from models.projection.record import Record, record
-from models.projection.selection import Unit, peaks, strongest
-from models.projection.walk import project, project_maps
-from models.weights.sources import Sources, load
+from models import Sources, load
+from models.workbench import (
+    Convolution,
+    Network,
+    Record,
+    Size,
+    Span,
+    Unit,
+    architecture,
+    peaks,
+    project,
+    project_maps,
+    record,
+    strongest,
+)
 
 UNITS = 16
 LAYERS = {

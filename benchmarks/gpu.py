@@ -17,9 +17,7 @@ import torch
 from benchmarks.engine import LAYERS, dense_flop, open_network, pixels_of, strongest_units
 from benchmarks.peers import Captum
 from benchmarks.stopwatch import compare, peak
-from models.networks.network import Network
-from models.projection.record import record
-from models.projection.walk import project
+from models.workbench import Network, project, record
 
 UNITS = (1, 16, 144)
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.networks.network import Network
-from models.networks.steps import (
+from models.workbench import (
     AdaptiveAveragePool,
     AveragePool,
     Convolution,
@@ -17,9 +16,10 @@ from models.networks.steps import (
     Linear,
     LocalResponseNorm,
     MaxPool,
+    Network,
     ReLU,
+    Unit,
 )
-from models.projection.selection import Unit
 
 
 def plain(network: Network) -> tuple[nn.Sequential, dict[str, nn.Module]]:

@@ -12,11 +12,7 @@ from pathlib import Path
 
 import torch
 
-from models.networks.catalogue import architecture
-from models.networks.network import Network
-from models.training.checkpoint import write_weights
-from models.weights.assembly import assemble, fill
-from models.weights.files import read
+from models.workbench import Network, architecture, assemble, fill, read, write_weights
 from recipes.classes import center_scores, learn_classes, tune, view_photos
 from recipes.digits import learn_digits
 from recipes.evaluation import evaluate

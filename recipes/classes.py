@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.networks.network import Network
-from models.training.checkpoint import repeat
-from models.weights.files import replace_file
+from models.workbench import Network, repeat, replace_file
 from recipes.descent import cosine, descend
 from recipes.features import TARGETS, Lesson, make_optimizer, roughness, trace
 from recipes.photos import BATCH, NATIVE, choose, cut, to_network_pixels

@@ -7,10 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.networks.build import build
-from models.networks.catalogue import architecture
-from models.networks.network import Network
-from models.training.checkpoint import repeat
+from models.workbench import Network, architecture, build, repeat
 from recipes.descent import cosine, descend
 from recipes.photos import to_network_pixels
 

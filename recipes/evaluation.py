@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models.networks.network import Network
-from models.networks.preprocessing import framed, to_pixels
+from models.workbench import Network, framed, to_pixels
 from recipes.digits import MNIST_TRAINING, read_digits
 from recipes.photos import BATCH, is_held_out, label_photos
 

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.networks.network import Network
-from models.training.checkpoint import repeat
+from models.workbench import Network, repeat
 from recipes.descent import cosine, descend
 from recipes.photos import ALIGNMENTS, SMALL, choose, to_network_pixels
 

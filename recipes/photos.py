@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.networks.preprocessing import Preprocessing
+from models.workbench import Preprocessing
 
 BATCH = 32
 NO_CLASS = "BACKGROUND_Google"

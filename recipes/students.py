@@ -7,11 +7,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.networks.architecture import Normalization
-from models.networks.build import build
-from models.networks.catalogue import architecture, build_on_meta
-from models.networks.network import Network
-from models.networks.preprocessing import Preprocessing
+from models.workbench import (
+    Network,
+    Normalization,
+    Preprocessing,
+    architecture,
+    build,
+    build_on_meta,
+)
 
 POOL5 = 256 * 6 * 6
 BVLC = Preprocessing(227, 256, "BGR", 1.0, (104.0, 117.0, 123.0), (1.0, 1.0, 1.0))

@@ -1,6 +1,7 @@
-"""One arrow: app -> models, through its door."""
+"""One arrow, app -> models, through its door; inside each, floors on which no arrow runs up."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+import models
 
 ROOT = Path(__file__).parents[1]
 WEB = {"app", "fastapi", "jinja2", "pydantic", "pydantic_settings", "starlette", "typer", "uvicorn"}
@@ -51,7 +54,59 @@ def parametrize(*packages: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("name", "file"), found.items(), ids=found.keys())
 
 
-@parametrize("models", "benchmarks")
+FLOORS = (
+    {"models.errors"},
+    {"models.device", "models.render"},
+    {"models.networks"},
+    {"models.weights"},
+    {"models.projection", "models.training"},
+    {"models.workbench", "models"},
+    {"app", "app.settings"},
+    {"app.engine", "app.photos"},
+    {"app.web"},
+    {"app.api", "app.pages"},
+    {"app.main"},
+    {"app.cli"},
+)
+"""Rooms from the ground up. What stands on a floor uses its own room and the floors below."""
+NEIGHBOURS = {frozenset({"app.engine", "app.photos"})}
+"""Rooms of one floor that may use each other."""
+DOORS = {"models", "models.workbench"}
+
+
+def room_of(module: str) -> str:
+    """Return the room that a module stands in: the longest name that a floor lists."""
+    rooms = [r for floor in FLOORS for r in floor if f"{module}.".startswith(f"{r}.")]
+    return max(rooms, key=len, default="")
+
+
+def floor_of(room: str) -> int:
+    return next(number for number, floor in enumerate(FLOORS) if room in floor)
+
+
+@parametrize("app", "models")
+def test_every_module_stands_in_a_room(name: str, file: Path) -> None:
+    assert room_of(name), f"{name} stands on no floor"
+    assert room_of(name) not in {"app", "models"} or name in {"app", "models"}
+
+
+@parametrize("app", "models")
+def test_no_arrow_runs_up_or_across(name: str, file: Path) -> None:
+    here = room_of(name)
+    for target in needs(name, file, set(modules("app", "models"))) - {name}:
+        there = room_of(target)
+        beside = frozenset({here, there}) in NEIGHBOURS
+        assert there == here or beside or floor_of(there) < floor_of(here), f"{name} -> {target}"
+
+
+@parametrize("models")
+def test_no_paper_imports_another(name: str, file: Path) -> None:
+    papers = {f"models.networks.{paper}" for paper in ("lenet", "alexnet", "zfnet", "vgg")}
+    if name in papers:
+        assert not needs(name, file, papers) - {name}
+
+
+@parametrize("models", "benchmarks", "recipes")
 def test_the_science_knows_no_web(name: str, file: Path) -> None:
     assert not roots(name, file) & WEB
 
@@ -61,19 +116,33 @@ def test_the_web_touches_no_tensor(name: str, file: Path) -> None:
     assert not roots(name, file) & SCIENCE
 
 
-@parametrize("app")
-def test_the_web_uses_the_door_of_models(name: str, file: Path) -> None:
+@parametrize("app", "benchmarks", "recipes")
+def test_models_is_entered_through_a_door(name: str, file: Path) -> None:
     inner = set(modules("models"))
+    doors = {"models"} if name.startswith("app") else DOORS
     for module, part in imports(name, file):
-        assert not module.startswith("models."), f"{name} goes past the door into {module}"
-        assert module != "models" or f"models.{part}" not in inner, f"{name} imports models.{part}"
+        if module.partition(".")[0] == "models":
+            assert module in doors, f"{name} goes past the door into {module}"
+            assert f"{module}.{part}" not in inner - doors, f"{name} imports {module}.{part}"
 
 
-def test_the_door_is_what_it_says() -> None:
-    import models
+@pytest.mark.parametrize("door", sorted(DOORS))
+def test_a_door_is_what_it_says(door: str) -> None:
+    module = importlib.import_module(door)
+    assert len(module.__all__) == len(set(module.__all__))
+    assert not [name for name in module.__all__ if not hasattr(module, name)]
 
-    assert len(models.__all__) == len(set(models.__all__))
-    assert not [name for name in models.__all__ if not hasattr(models, name)]
+
+def test_the_door_for_people_is_what_type_checkers_read() -> None:
+    tree = ast.parse((ROOT / "models" / "__init__.pyi").read_text())
+    imported = {a.name for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names}
+    (listed,) = (n.value for n in tree.body if isinstance(n, ast.Assign))
+    assert imported == set(ast.literal_eval(listed)) == set(models.__all__)
+
+
+def test_the_door_opens_without_torch() -> None:
+    code = "import sys, models; models.Choice; assert not {'torch', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
 
 def test_no_module_needs_itself() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app.api import schemas
 from app.api.openapi import problems
+from app.web import documents
 from app.web.dependencies import EngineHere
 from app.web.errors import Problem, respond
 
@@ -15,14 +15,14 @@ router = APIRouter(tags=["api"])
 
 
 @router.get("/healthz", response_description="It is.", responses=problems())
-async def healthz() -> schemas.HealthDocument:
+async def healthz() -> documents.HealthDocument:
     """Say that the server is alive."""
-    return schemas.HealthDocument(status="ok")
+    return documents.HealthDocument(status="ok")
 
 
 @router.get(
     "/readyz",
-    response_model=schemas.HealthDocument,
+    response_model=documents.HealthDocument,
     response_description="It does.",
     responses=problems(503),
 )
@@ -30,7 +30,7 @@ async def readyz(request: Request, engine: EngineHere) -> Any:
     """Say that the server takes requests; it no longer does when it is about to stop."""
     if engine.stopping:
         return respond(request, Problem(503, "The server is stopping."))
-    return schemas.HealthDocument(status="ready")
+    return documents.HealthDocument(status="ready")
 
 
 @router.get(

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request, Response
 
 import models
-from app.api import answers, schemas
 from app.api.openapi import problems
 from app.engine.engine import Answer, Engine, identity
 from app.photos.uploads import Uploads
+from app.web import answers, documents
 from app.web.choice import form_reader
 from app.web.dependencies import (
     EngineHere,
@@ -28,7 +28,7 @@ ChoiceHere = Annotated[models.Choice, Depends(form_reader(models.Choice, Form))]
 
 @router.post(
     "/visualize",
-    response_model=schemas.VisualizationDocument,
+    response_model=documents.VisualizationDocument,
     response_description="The projections, in the kind that Accept prefers.",
     responses={
         200: {

@@ -77,9 +77,9 @@ def _visualize(
     from PIL import Image
 
     import models
-    from app.api import answers
     from app.photos.decoding import decode
     from app.photos.uploads import Photo, limits_of, write_atomically
+    from app.web import answers
 
     data = image.read_bytes()
     pixels = decode(data, limits_of(settings))

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request, Response
 from PIL import Image
 
 import models
-from app.api import answers
 from app.engine.engine import Engine
 from app.pages.layer_view import cache_version
 from app.pages.links import read_choice
 from app.photos.samples import find_sample, thumbnail
 from app.photos.uploads import Photo, Uploads
+from app.web import answers
 from app.web.dependencies import EngineHere, UploadsHere, until_disconnect
 
 PHOTO_SIZE = (1200, 1200)

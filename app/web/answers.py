@@ -7,8 +7,8 @@ from functools import partial
 from PIL import Image
 
 import models
-from app.api import schemas
 from app.photos.uploads import Photo
+from app.web import documents
 from app.web.errors import NotAcceptable
 
 JSON, PNG, ZIP, NPZ = "application/json", "image/png", "application/zip", "application/x-npz"
@@ -79,19 +79,19 @@ def document(
     photo: Photo,
     pictures: Sequence[tuple[str | None, str | None]],
     decode_ms: float = 0.0,
-) -> schemas.VisualizationDocument:
+) -> documents.VisualizationDocument:
     """Describe a view as the API does; `pictures` say where each projection and patch is."""
-    return schemas.VisualizationDocument(
+    return documents.VisualizationDocument(
         network=view.network,
         layer=view.layer,
         method=view.method,
         seed=view.seed,
         fit=view.fit,
-        weights=schemas.describe_weights(view.provenance),
-        image=schemas.ImageDocument(
+        weights=documents.describe_weights(view.provenance),
+        image=documents.ImageDocument(
             id=photo.id, sha256=photo.sha256, width=view.photo[0], height=view.photo[1]
         ),
-        input=schemas.SizeDocument(width=view.input[0], height=view.input[1]),
+        input=documents.SizeDocument(width=view.input[0], height=view.input[1]),
         predictions=_predictions(view),
         projections=tuple(
             _projection(each, *where)
@@ -101,24 +101,24 @@ def document(
     )
 
 
-def _predictions(view: models.Visualization) -> tuple[schemas.PredictionDocument, ...] | None:
+def _predictions(view: models.Visualization) -> tuple[documents.PredictionDocument, ...] | None:
     if view.predictions is None:
         return None
     return tuple(
-        schemas.PredictionDocument(label=each.label, probability=each.probability)
+        documents.PredictionDocument(label=each.label, probability=each.probability)
         for each in view.predictions
     )
 
 
 def _projection(
     each: models.Projection, projection: str | None, patch: str | None
-) -> schemas.ProjectionDocument:
+) -> documents.ProjectionDocument:
     box = each.receptive_field
-    return schemas.ProjectionDocument(
+    return documents.ProjectionDocument(
         feature=each.feature,
         unit=each.unit,
         activation=each.activation,
-        receptive_field=schemas.BoxDocument(
+        receptive_field=documents.BoxDocument(
             top=int(box.top), left=int(box.left), bottom=int(box.bottom), right=int(box.right)
         ),
         scale=each.scale,
