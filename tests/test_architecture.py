@@ -60,12 +60,14 @@ FLOORS = (
     {"models.networks"},
     {"models.weights"},
     {"models.projection", "models.training"},
+    {"models.experiments"},
     {"models.workbench", "models"},
     {"app", "app.settings"},
     {"app.engine", "app.photos"},
     {"app.web"},
     {"app.api", "app.pages"},
     {"app.main"},
+    {"app.server"},
     {"app.cli"},
 )
 """Rooms from the ground up. What stands on a floor uses its own room and the floors below."""

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app.web import documents
 from app.web.errors import MEDIA_TYPE
 
 PROBLEMS: dict[int, str] = {
@@ -27,3 +31,15 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {"description": PROBLEMS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
         for status in (400, 401, 403, 405, *statuses, 500)
     }
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Describe the API once, with the problem document that FastAPI does not know of."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        problem = documents.ProblemDocument.model_json_schema()
+        schema["components"]["schemas"]["ProblemDocument"] = problem
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,18 +1,19 @@
 """The command line: `deconvnet serve`, `visualize`, `networks`, `weights`, `train`."""
 
 import sys
+from typing import Annotated
 
 import typer
 
+from app import VERSION
 from app.cli.networks import networks
 from app.cli.serve import serve
-from app.cli.terminal import FAILED, complain, sentence_of
+from app.cli.terminal import FAILED, complain, say, sentence_of
 from app.cli.train import train
 from app.cli.visualize import visualize
 from app.cli.weights import fetch_weights, import_weights, list_weights, verify_weights
 
 cli = typer.Typer(
-    help="See what each layer of AlexNet, ZFNet or a VGG saw in a photo.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -28,6 +29,23 @@ weights_cli.command("list")(list_weights)
 weights_cli.command("fetch")(fetch_weights)
 weights_cli.command("import")(import_weights)
 weights_cli.command("verify")(verify_weights)
+
+
+def print_version(asked: bool) -> None:
+    """Print the version and stop, where that is asked for."""
+    if asked:
+        say(VERSION)
+        raise typer.Exit
+
+
+@cli.callback()
+def read_common_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """See what each layer of AlexNet, ZFNet or a VGG saw in a photo."""
 
 
 def main() -> None:

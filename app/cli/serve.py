@@ -19,6 +19,6 @@ def serve(
     settings = read_settings(
         host=host, port=port, device=device, random_weights=random_weights or None
     )
-    from app.main import serve as serve_with
+    from app.server import serve as serve_with
 
     serve_with(settings)

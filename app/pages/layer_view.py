@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import version
 from typing import Any
 
 import models
+from app import VERSION
 from app.engine.engine import Engine
 from app.engine.registry import NetworkRegistry
 from app.pages.links import Link, archive_address, picture_address
@@ -332,4 +332,4 @@ def cache_version(network: models.Network) -> str:
 
 @cache
 def _cache_version(weights: str) -> str:
-    return sha256(f"{weights} {version('deconvnet')}".encode()).hexdigest()[:12]
+    return sha256(f"{weights} {VERSION}".encode()).hexdigest()[:12]

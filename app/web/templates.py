@@ -9,6 +9,7 @@ from fastapi.templating import Jinja2Templates
 from jinja2 import StrictUndefined
 from markupsafe import Markup, escape
 
+from app import VERSION
 from app.web.folders import folder
 
 
@@ -33,6 +34,7 @@ def code(text: str) -> Markup:
 templates = Jinja2Templates(folder("templates"))
 templates.env.undefined = StrictUndefined
 templates.env.globals["static"] = static
+templates.env.globals["version"] = VERSION
 templates.env.filters["number"] = number
 templates.env.filters["code"] = code
 

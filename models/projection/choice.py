@@ -33,10 +33,8 @@ def option(default: T, meaning: str, *, unsaid: str = "", example: str = "") -> 
 class Choice:
     """What to project: ``features``, or else the ``top`` strongest maps, of one layer."""
 
-    network: str | None = option(None, "A name from `GET /networks`.", unsaid="the first ready one")
-    layer: str | None = option(
-        None, "A name from `GET /networks/{network}`.", unsaid="the last conv layer"
-    )
+    network: str | None = option(None, "A network, by its name.", unsaid="the first ready one")
+    layer: str | None = option(None, "A layer of it, by its name.", unsaid="the last conv layer")
     method: Method = option("deconvnet", "How ReLUs are undone.")
     seed: Seed = option("unit", "One activation, or the whole feature map.")
     top: int | None = option(None, "How many of the strongest feature maps.", unsaid=str(TOP))

@@ -36,11 +36,11 @@ class WeightsFile:
 
 
 def read(path: Path, architecture: Architecture) -> WeightsFile:
-    """Read a ``.safetensors`` or ``.pth`` file for an architecture; run nothing that is in it.
+    """Read a file of any format in ``READERS`` for an architecture; run nothing that is in it.
 
     Raises WeightsInvalid for a file that is damaged, unsafe or another network's.
     """
-    load = _read_safetensors if path.suffix == ".safetensors" else _read_pth
+    load = READERS.get(path.suffix, _read_pth)
     try:
         path.open("rb").close()
         tensors, metadata = load(path)
@@ -168,3 +168,10 @@ def _dense(path: Path, key: str, tensor: object) -> Tensor:
     if tensor.nbytes > tensor.untyped_storage().nbytes():
         raise WeightsInvalid("claims_too_much", file=path.name, key=key)
     return tensor
+
+
+Reader = Callable[[Path], tuple[dict[str, Tensor], dict[str, Any]]]
+"""Reads a file's tensors, by the file's own keys, and its metadata; raises WeightsInvalid."""
+
+READERS: dict[str, Reader] = {".safetensors": _read_safetensors, ".pth": _read_pth}
+"""The format that an ending stands for; ``torch.save``'s, where it is none of these."""
