@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
@@ -81,7 +82,8 @@ def blue_first(toy: Network) -> Network:
 @pytest.fixture(scope="session")
 def cat() -> Image.Image:
     """Return a photo of a cat, 451 x 300."""
-    return Image.fromarray(data.chelsea())
+    chelsea: Callable[[], NDArray[np.uint8]] = data.chelsea
+    return Image.fromarray(chelsea())
 
 
 @pytest.fixture(scope="module")

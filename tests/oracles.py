@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -36,6 +36,8 @@ from models.networks.steps import (
 )
 from models.projection.record import Maxima, Record, activations
 from models.projection.selection import Unit
+
+Model = TypeVar("Model", bound=nn.Module)
 
 METHODS = ("deconvnet", "guided", "gradient")
 
@@ -139,7 +141,8 @@ class RuledReLU(nn.Module):
         self.method = method
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Rectified.apply(x, self.method)
+        result: Tensor = _Rectified.apply(x, self.method)
+        return result
 
 
 class Passed(nn.Module):
@@ -150,7 +153,8 @@ class Passed(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Passed.apply(x, self.module)
+        result: Tensor = _Passed.apply(x, self.module)
+        return result
 
 
 def plain(network: Network, until: str | None = None) -> nn.Sequential:
@@ -195,11 +199,16 @@ def _twin(step: nn.Module) -> nn.Module:
             return nn.BatchNorm2d(step.num_features, step.eps)
         case Linear():
             return nn.Linear(step.in_features, step.out_features)
-    simple = {ReLU: nn.ReLU, Sigmoid: nn.Sigmoid, Flatten: nn.Flatten, Dropout: nn.Identity}
-    return simple[type(step)]()  # type: ignore[index]
+    simple: dict[type[nn.Module], type[nn.Module]] = {
+        ReLU: nn.ReLU,
+        Sigmoid: nn.Sigmoid,
+        Flatten: nn.Flatten,
+        Dropout: nn.Identity,
+    }
+    return simple[type(step)]()
 
 
-def ruled(model: nn.Module, method: str) -> nn.Module:
+def ruled(model: Model, method: str) -> Model:
     """Replace the derivatives that a method replaces, for autograd."""
     for name, child in list(model.named_children()):
         if isinstance(child, nn.ReLU):
@@ -209,7 +218,7 @@ def ruled(model: nn.Module, method: str) -> nn.Module:
     return passing(model) if method == "deconvnet" else model
 
 
-def passing(model: nn.Module) -> nn.Module:
+def passing(model: Model) -> Model:
     """Let the backward signal through normalisation and sigmoids as if they were not there."""
     for name, child in list(model.named_children()):
         if isinstance(child, nn.LocalResponseNorm | nn.Sigmoid):
@@ -227,7 +236,7 @@ class Autograd:
         self.maps: dict[str, Tensor] = {}
         x = self.pixels
         model = ruled(plain(network), method)
-        for layer, part in islice(zip(network.layers, model, strict=True), reached):  # type: ignore[call-overload]
+        for layer, part in islice(zip(network.layers, model, strict=True), reached):
             x = self.maps[layer.name] = part(x)
 
     def project(self, layer: str, seed: Tensor) -> Tensor:

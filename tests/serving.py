@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
+from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.testclient import TestClient
 
 from app.main import create_app
@@ -20,12 +22,18 @@ LOCAL = "http://127.0.0.1:8000"
 def settings_in(folder: Path, **chosen: Any) -> Settings:
     places = {"weights_dir": "weights", "cache_dir": "cache", "data_dir": "data"}
     folders = {name: folder / place for name, place in places.items()}
-    return Settings(**({"device": "cpu", "offline": True} | folders | chosen))
+    usual: dict[str, Any] = {"device": "cpu", "offline": True}
+    return Settings(**(usual | folders | chosen))
 
 
 def client_in(folder: Path, *, raises: bool = True, **chosen: Any) -> TestClient:
     app = create_app(settings_in(folder, **chosen))
     return TestClient(app, base_url=LOCAL, raise_server_exceptions=raises)
+
+
+def state_of(client: TestClient) -> State:
+    assert isinstance(client.app, Starlette)
+    return client.app.state
 
 
 def photo(width: int = 320, height: int = 240, colour: str = "orange", kind: str = "JPEG") -> bytes:

@@ -10,7 +10,7 @@ from benchmarks import engine, gpu, peers, stopwatch
 from models.networks.build import build
 from models.networks.catalogue import architecture
 from models.networks.network import Network
-from models.projection.record import record
+from models.projection.record import Record, record
 from models.projection.walk import project
 
 
@@ -30,13 +30,13 @@ def slim_vgg() -> Network:
 
 
 @pytest.fixture(scope="module")
-def seen() -> engine.Record:
+def seen() -> Record:
     network = slim_vgg()
     return record(network, engine.pixels_of(network, 64))
 
 
 @pytest.mark.filterwarnings("ignore:Setting backward hooks")
-def test_the_peers_project_what_we_project(seen: engine.Record) -> None:
+def test_the_peers_project_what_we_project(seen: Record) -> None:
     layer = "conv3_2"
     units = engine.strongest_units(seen, layer, 4)
     arrived = project(seen, layer, units)
@@ -50,7 +50,7 @@ def test_the_peers_project_what_we_project(seen: engine.Record) -> None:
     torch.testing.assert_close(captum * scales, ours, atol=1e-5 * largest, rtol=1e-4)
 
 
-def test_the_plain_network_computes_what_ours_does(seen: engine.Record) -> None:
+def test_the_plain_network_computes_what_ours_does(seen: Record) -> None:
     plain, _ = peers.plain(seen.network)
     torch.testing.assert_close(plain(seen.pixels), seen.network(seen.pixels))
 
@@ -61,7 +61,7 @@ def test_the_dense_work_of_one_unit_is_counted_by_hand() -> None:
     assert engine.dense_flop(network, "conv2_1", 10) == 2 * (9 * 8 + 36 * 8 * 3 * 9)
 
 
-def test_units_begin_again_beyond_the_last_map(seen: engine.Record) -> None:
+def test_units_begin_again_beyond_the_last_map(seen: Record) -> None:
     units = engine.strongest_units(seen, "conv3_2", 20)
     assert len(units) == 20
     assert units[0] == units[8] == units[16]

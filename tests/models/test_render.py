@@ -19,6 +19,7 @@ from models import (
     record_photo,
     visualize,
 )
+from models.projection.choice import Method, Seed
 from models.render import overlay, picture, scale_of, sheet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -128,7 +129,7 @@ def zfnet(tmp_path_factory: pytest.TempPathFactory) -> Network:
 
 
 Golden = Callable[[str, Image.Image], None]
-CASES = [
+CASES: list[tuple[str, Method, Seed]] = [
     ("conv2", "deconvnet", "unit"),
     ("pool2", "gradient", "unit"),
     ("conv3", "guided", "unit"),
@@ -139,7 +140,7 @@ CASES = [
 
 @pytest.mark.parametrize(("layer", "method", "seed"), CASES)
 def test_projections_of_a_cat_look_as_golden_ones(
-    golden: Golden, zfnet: Network, cat: Image.Image, layer: str, method: str, seed: str
+    golden: Golden, zfnet: Network, cat: Image.Image, layer: str, method: Method, seed: Seed
 ) -> None:
     view = visualize(zfnet, cat, Choice(layer=layer, method=method, seed=seed, top=1))
     (projection,) = view.projections

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (384, 192, 3, 3),
         (256, 192, 3, 3),
     ]
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for number, shape in enumerate(shapes, 1):
         spread = np.sqrt(2 / np.prod(shape[1:])) / (50 if number == 1 else 1)
         tensors[f"conv{number}.weight"] = chance.normal(0, spread, shape).astype(np.float32)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.serving import client_in, photo, png_header, sent
+from tests.serving import client_in, photo, png_header, sent, state_of
 
 PNG = {"accept": "image/png"}
 NPZ = {"accept": "application/x-npz"}
@@ -356,10 +356,10 @@ def test_the_openapi_document_tells_every_kind_of_answer_and_problem(client: Tes
 
 def test_metrics_count_what_was_asked_and_what_is_held(client: TestClient) -> None:
     visualize(client)
-    text, uploads = client.get("/metrics").text, client.app.state.uploads
+    text, uploads = client.get("/metrics").text, state_of(client).uploads
     assert 'deconvnet_requests_total{route="/visualize",status="200"}' in text
     assert "deconvnet_networks_held 1.0" in text
-    for name, cache in {**client.app.state.engine.caches(), "photos": uploads.cache}.items():
+    for name, cache in {**state_of(client).engine.caches(), "photos": uploads.cache}.items():
         assert 0 < cache.nbytes <= cache.budget, name
         assert f"deconvnet_{name}_held {float(len(cache))}" in text
         for what, value in (("bytes", cache.nbytes), ("budget_bytes", cache.budget)):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.weights.published import Published
+from models.weights.download import Published
 from tests import weight_files
 from tests.file_server import FileServer
 from tests.models.weights.test_files import Code

@@ -17,7 +17,8 @@ from starlette.testclient import TestClient
 import models
 from app.engine.downloads import Downloads
 from app.web.sentences import sentence
-from models.weights.published import PUBLISHED, Published
+from models.weights.download import Published
+from models.weights.published import PUBLISHED
 from tests.app import test_serving
 from tests.file_server import FileServer
 from tests.models.weights.test_sources import publish

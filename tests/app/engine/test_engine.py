@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Hashable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,11 @@ from tests.serving import settings_in
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(work)
+
+
+def first_of(key: Hashable) -> Any:
+    assert isinstance(key, tuple)
+    return key[0]
 
 
 @pytest.fixture
@@ -216,7 +221,7 @@ def test_networks_leave_within_the_memory_budget(tmp_path: Path) -> None:
         await engine.network("alexnet")
         assert len(engine.networks) == 1
         small = await engine.network("lenet5")
-        assert [key[0] for key in engine.networks.keys()] == ["lenet5"]
+        assert [first_of(key) for key in engine.networks.keys()] == ["lenet5"]
         assert engine.networks.nbytes == small.nbytes < 10**6
 
     run(work())
@@ -300,7 +305,7 @@ def test_views_answers_and_overlays_share_one_budget(tmp_path: Path) -> None:
             assert engine.answers.nbytes <= budget
 
     run(work())
-    kinds = [key[0] for key in engine.answers.keys()]  # type: ignore[index]
+    kinds = [first_of(key) for key in engine.answers.keys()]
     assert set(kinds) == {"view", "overlays", "answer"}
     held = [engine.answers.get(key) for key in engine.answers.keys()]
     assert engine.answers.nbytes == sum(each.nbytes for each in held if each)

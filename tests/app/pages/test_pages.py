@@ -24,7 +24,7 @@ from app.photos.samples import SAMPLES, read_sample, thumbnail
 from app.web.folders import folder
 from app.web.fragments import Refusal, WeightsOffer
 from app.web.templates import number, templates
-from tests.serving import client_in, photo, sent
+from tests.serving import client_in, photo, sent, state_of
 
 HTML = {"accept": "text/html"}
 PARTIAL = HTML | {"hx-request": "true", "hx-request-type": "partial"}
@@ -339,7 +339,7 @@ def test_weights_that_cannot_be_used_are_told_from_missing_ones(tmp_path: Path) 
 def test_a_busy_server_offers_to_try_again(tmp_path: Path) -> None:
     with client_in(tmp_path, queue_limit=1) as client:
         image = client.post("/images", **sent(photo()), follow_redirects=False).headers["location"]
-        with client.app.state.engine.queue_slot():  # type: ignore[attr-defined]
+        with state_of(client).engine.queue_slot():
             text = page(client, f"{image}/zfnet/conv5", 503)
     assert "busy" in text and '<a href="">Try again</a>' in text
 

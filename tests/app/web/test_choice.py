@@ -79,7 +79,7 @@ def test_a_new_option_is_one_of_the_command_line() -> None:
 
 def test_a_new_option_with_an_unknown_word_is_refused_with_the_known_ones() -> None:
     with refused(models.InvalidChoice, match="look is one of plain, bright, not 'dim'"):
-        models.projection.choice.check(Wider(look="dim"))  # type: ignore[attr-defined, arg-type]
+        models.projection.choice.check(Wider(look="dim"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", [each.name for each in options_of()])

@@ -10,7 +10,7 @@ from app.engine import engine
 from app.main import create_app
 from app.photos import decoding, uploads
 from app.web import errors
-from tests.serving import LOCAL, client_in, settings_in
+from tests.serving import LOCAL, client_in, settings_in, state_of
 
 AN_ERROR: dict[type[Exception], models.DeconvnetError] = {
     models.UnknownNetwork: models.UnknownNetwork("net", ["zfnet"]),
@@ -79,7 +79,7 @@ def test_a_full_queue_is_503_with_the_time_to_ask_again(tmp_path: Path) -> None:
     from tests.serving import photo, sent
 
     with client_in(tmp_path, queue_limit=1) as client:
-        with client.app.state.engine.queue_slot():  # type: ignore[attr-defined]
+        with state_of(client).engine.queue_slot():
             answer = client.post("/visualize", **sent(photo()))
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) >= 1
@@ -88,7 +88,7 @@ def test_a_full_queue_is_503_with_the_time_to_ask_again(tmp_path: Path) -> None:
 
 def test_readiness_ends_before_the_server_does(tmp_path: Path) -> None:
     with client_in(tmp_path) as client:
-        client.app.state.engine.stopping = True  # type: ignore[attr-defined]
+        state_of(client).engine.stopping = True
         answer = client.get("/readyz")
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/problem+json"

@@ -96,7 +96,7 @@ def test_without_the_token_only_the_health_checks_answer(
     tmp_path: Path, authorization: str
 ) -> None:
     with client_in(tmp_path, api_token="hush") as client:
-        headers = {"authorization": authorization.encode()} if authorization else {}
+        headers = {b"authorization": authorization.encode()} if authorization else {}
         for path in ("/networks", "/metrics", "/openapi.json", "/nowhere", "/networks?token=hush"):
             answer = client.get(path, headers=headers)
             assert is_problem(answer, 401)

@@ -5,6 +5,7 @@ import pickle
 import string
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -155,5 +156,8 @@ def test_the_science_writes_no_sentence_that_names_a_command_or_a_setting() -> N
                 assert "DECONVNET_" not in text and "deconvnet weights" not in text, file
 
 
-def documented(node: ast.AST) -> bool:
-    return isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def documented(node: ast.AST) -> TypeGuard[Documented]:
+    return isinstance(node, Documented)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -30,8 +32,14 @@ from tests.oracles import DEVICES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+
+class Tolerances(TypedDict):
+    rtol: float
+    atol: float
+
+
 DECONVNET, GUIDED, GRADIENT = RULES["deconvnet"], RULES["guided"], RULES["gradient"]
-EXACT = {"rtol": 1e-12, "atol": 1e-12}
+EXACT: Tolerances = {"rtol": 1e-12, "atol": 1e-12}
 some_geometries = settings(max_examples=120, deadline=None, derandomize=True)
 
 
@@ -97,6 +105,7 @@ def test_a_convolution_goes_down_as_its_adjoint(
     x = draw(2, channels, height, width)
     linear = F.conv2d(x, kind.weight, None, stride, padding, groups=groups)
     assert size_of(linear) == kind.shape(size_of(x))
+    assert kind.bias is not None
     torch.testing.assert_close(kind.record(x)[0] - kind.bias.view(1, -1, 1, 1), linear, **EXACT)
     assert_adjoint(kind, x, linear)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,8 +35,8 @@ from tests.refusals import refused
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def shown(toy: Network, cat: Image.Image, *, limit: int = 256, **chosen: object) -> Visualization:
-    return visualize(toy, cat, Choice(**chosen), limit=limit)  # type: ignore[arg-type]
+def shown(toy: Network, cat: Image.Image, *, limit: int = 256, **chosen: Any) -> Visualization:
+    return visualize(toy, cat, Choice(**chosen), limit=limit)
 
 
 def record(network: Network, photo: Image.Image) -> Record:
@@ -59,9 +60,7 @@ def test_a_layer_of_fewer_maps_shows_them_all(toy: Network, cat: Image.Image) ->
 
 
 @pytest.mark.parametrize("chosen", [{}, {"top": 12}, {"features": (7, 2, 11)}, {"seed": "map"}])
-def test_the_strongest_comes_first(
-    toy: Network, cat: Image.Image, chosen: dict[str, object]
-) -> None:
+def test_the_strongest_comes_first(toy: Network, cat: Image.Image, chosen: dict[str, Any]) -> None:
     view = shown(toy, cat, **chosen)
     order = [(-each.activation, each.feature) for each in view.projections]
     assert order == sorted(order)
@@ -88,7 +87,9 @@ def test_a_projection_is_the_engine_s(toy: Network, cat: Image.Image, method: st
         assert furthest([arrived.canvas(seen.size)], [expected.canvas(seen.size)]) < 1e-5
         assert each.scale == pytest.approx(scale_of(arrived.values))
         drawn = picture(arrived.values, scale_of(arrived.values))
-        assert each.picture is not None and np.array_equal(each.picture, drawn)
+        assert each.picture is not None and np.array_equal(
+            np.asarray(each.picture), np.asarray(drawn)
+        )
 
 
 def test_a_patch_is_the_same_piece_of_the_photo(toy: Network, cat: Image.Image) -> None:
@@ -96,7 +97,9 @@ def test_a_patch_is_the_same_piece_of_the_photo(toy: Network, cat: Image.Image) 
     for each in shown(toy, cat, layer="conv1").projections:
         top, left, bottom, right = map(int, each.receptive_field)
         assert each.picture is not None and each.patch.size == each.picture.size
-        assert np.array_equal(each.patch, seen.crop((left, top, right, bottom)))
+        assert np.array_equal(
+            np.asarray(each.patch), np.asarray(seen.crop((left, top, right, bottom)))
+        )
         assert each.receptive_field == toy.receptive_field(
             "conv1", each.unit or (0, 0), toy.input_size
         )
@@ -183,7 +186,7 @@ def test_every_part_is_timed(toy: Network, cat: Image.Image) -> None:
     ],
 )
 def test_a_choice_that_cannot_be_had_is_refused_with_the_way_out(
-    toy: Network, cat: Image.Image, chosen: dict[str, object], sentence: str
+    toy: Network, cat: Image.Image, chosen: dict[str, Any], sentence: str
 ) -> None:
     with refused(InvalidChoice, match=sentence):
         shown(toy, cat, **chosen)
@@ -280,7 +283,7 @@ def test_a_blue_first_network_draws_its_projections_red_first(
     ):
         assert furthest([there.values], [back.values[::-1].copy()]) < 1e-5
         assert np.abs(np.asarray(a.picture, int) - np.asarray(b.picture, int)).max() <= 1
-        assert np.array_equal(a.patch, b.patch)
+        assert np.array_equal(np.asarray(a.patch), np.asarray(b.patch))
 
 
 def test_a_grey_network_draws_in_grey(cat: Image.Image, toy: Network) -> None:

@@ -134,17 +134,13 @@ def test_units_of_every_layer_project_as_captum_times_the_activation(
 
 def attributed(seen: Record, layer: str, unit: Unit, size: Any, method: str) -> Tensor:
     """Ask Captum; it knows no rule for normalisation and sigmoids, so the identity is put in."""
-    model: nn.Module = plain(seen.network, until=layer)
+    model = plain(seen.network, until=layer)
     if method == "deconvnet":
         model = passing(model)
     flat = seen.network.layer(layer).kind == "fc"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Captum warns of its own hooks
-        result: Tensor = CAPTUM[
-            method
-        ](
-            model, model[-1]
-        ).attribute(  # type: ignore[index]
+        result: Tensor = CAPTUM[method](model, model[-1]).attribute(
             seen.pixels.clone().requires_grad_(),
             neuron_selector=(unit.feature,) if flat else tuple(unit[:3]),
         )

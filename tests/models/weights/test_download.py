@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import WeightsInvalid, WeightsMissing
-from models.weights.download import fetch, hash_of, is_whole, recorded_sha256
-from models.weights.published import PUBLISHED, Published
+from models.weights.download import Published, fetch, hash_of, is_whole, recorded_sha256
+from models.weights.published import PUBLISHED
 from tests.file_server import FileServer
 from tests.refusals import refused
 

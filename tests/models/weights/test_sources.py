@@ -8,9 +8,9 @@ import torch
 import models
 from app.web.sentences import say_weights
 from models.networks.catalogue import ARCHITECTURES
-from models.weights.download import hash_of
+from models.weights.download import Published, hash_of
 from models.weights.files import write
-from models.weights.published import PUBLISHED, Published
+from models.weights.published import PUBLISHED
 from models.weights.sources import Sources, fetch_weights, find_weights, load, look_up
 from tests import weight_files
 from tests.file_server import FileServer
