@@ -32,7 +32,7 @@ class Recipe:
 def recipes() -> Iterator[Recipe]:
     for section in re.split(r"^## ", GUIDE, flags=re.MULTILINE)[1:]:
         found = list(BLOCK.finditer(section))
-        changes = [m.group("file", "what", "text", "new") for m in found if m["file"]]
+        changes = [(m["file"], m["what"], m["text"], m["new"] or "") for m in found if m["file"]]
         (check,) = (m["check"] for m in found if m["check"])
         yield Recipe(section.splitlines()[0], tuple(changes), check)
 
