@@ -57,9 +57,10 @@ class Link(models.Choice):
     @property
     def query(self) -> dict[str, str]:
         """Return the parameters that differ from what goes without saying."""
-        own = {"at": self.at, "feature": self.feature, "weights": self.weights}
+        looked_at = {"at": self.at, "feature": self.feature, "unit": self.unit}
+        own = looked_at | {"weights": self.weights}
         written = {name: write_option(value) for name, value in own.items() if value is not None}
-        return write_query(self, without=IN_PATH) | written
+        return write_query(self, without={*IN_PATH, "unit"}) | written
 
     def __str__(self) -> str:
         return _address(self.path, self.query)

@@ -37,6 +37,7 @@ class Choice:
     layer: str | None = option(None, "A layer of it, by its name.", unsaid="the last conv layer")
     method: Method = option("deconvnet", "How ReLUs are undone.")
     seed: Seed = option("unit", "One activation, or the whole feature map.")
+    fit: Fit = option("crop", "How the photo meets the square.")
     top: int | None = option(None, "How many of the strongest feature maps.", unsaid=str(TOP))
     features: tuple[int, ...] | None = option(
         None, "Instead of `top`: feature map numbers.", example="3,17,200"
@@ -47,7 +48,6 @@ class Choice:
         unsaid="the strongest",
         example="6,7",
     )
-    fit: Fit = option("crop", "How the photo meets the square.")
 
 
 @dataclass(frozen=True)

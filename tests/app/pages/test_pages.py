@@ -432,3 +432,17 @@ def test_every_sample_can_be_explored(client: TestClient) -> None:
         assert client.get(f"/samples/{sample.name}.jpg").status_code == 200
         answer = client.post(f"/samples/{sample.name}", headers=HTML)
         assert answer.status_code == 200
+
+
+def test_links_are_written_as_they_always_were() -> None:
+    link = read_link(
+        "a",
+        "zfnet",
+        "conv5",
+        {"method": "guided", "seed": "unit", "fit": "pad", "top": "16", "at": "9,4"}
+        | {"feature": "172", "unit": "7,4", "weights": "0123abcd"},
+    )
+    assert str(link) == (
+        "/images/a/zfnet/conv5?method=guided&fit=pad&top=16&at=9,4&feature=172&unit=7,4"
+        "&weights=0123abcd"
+    )
