@@ -37,7 +37,7 @@ format: $(VENV)/dev ## mend formatting and what lint can mend
 bench: $(VENV)/dev ## run the benchmarks
 	$(BIN)/python -m benchmarks
 
-accept: $(VENV)/dev ## take today's golden pictures as right
+accept: $(VENV)/dev ## overwrite the golden pictures with today's; look at them first
 	$(BIN)/python -m pytest -k golden --accept
 
 lock: $(VENV)/dev ## resolve the newest versions anew into requirements*.lock

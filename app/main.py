@@ -9,11 +9,10 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 import models
-from app import VERSION
-from app.api import downloads, health, images, networks, visualize
+from app import VERSION, api, pages
 from app.api.openapi import describe
 from app.engine.engine import Engine
-from app.pages import docs, explorer, pictures, start
+from app.pages.start import show_problem
 from app.photos.uploads import Uploads, sweep_forever
 from app.settings import Settings
 from app.web import errors
@@ -22,7 +21,7 @@ from app.web.metrics import Holdings, Observer
 from app.web.security import Gate, SecureHeaders
 from app.web.static import Static
 
-DESCRIPTION = "A photo in, what each layer of AlexNet, ZFNet or a VGG saw in it out: a deconvnet."
+DESCRIPTION = "A photo in, what each layer of a convolutional network saw in it out: a deconvnet."
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -43,12 +42,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.warm = False
     app.state.collectors = CollectorRegistry()
     app.state.collectors.register(Holdings(app.state.engine, app.state.uploads))
-    for resource in (visualize, images, networks, downloads, health):
-        app.include_router(resource.router)
-    for page in (docs, pictures, start, explorer):
-        app.include_router(page.router)
+    for router in (*api.ROUTERS, *pages.ROUTERS):
+        app.include_router(router)
     app.mount("/static", Static(directory=folder("static")))
-    app.state.page_of_problem = start.show_problem
+    app.state.page_of_problem = show_problem
     errors.install(app)
     # The last one added meets a request first.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_upload_bytes)

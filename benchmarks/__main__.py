@@ -157,13 +157,13 @@ def plot(cases: Sequence[dict[str, Any]], file: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7, 3.6), layout="constrained")
     names = [f"{case['network']} {case['layer']}" for case in cases][::-1]
-    places = range(len(names))
+    heights = range(len(names))
     for shift, way, colour in ((0.2, "click", "#1f6feb"), (-0.2, "first", "#9aa4b2")):
         ratios = [case["ratios"][way] for case in cases][::-1]
         label = {"click": "click (record held)", "first": "first answer"}[way]
-        bars = axes.barh([p + shift for p in places], ratios, 0.38, label=label, color=colour)
+        bars = axes.barh([p + shift for p in heights], ratios, 0.38, label=label, color=colour)
         axes.bar_label(bars, [f"{ratio:.0f} x" for ratio in ratios], padding=3, fontsize=7)
-    axes.set_yticks(list(places), names)
+    axes.set_yticks(list(heights), names)
     axes.set_xscale("log")
     axes.set_xlim(left=1)
     axes.xaxis.set_major_formatter("{x:g}")

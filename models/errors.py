@@ -37,9 +37,11 @@ class DeconvnetError(Exception):
         return _restore, (type(self), self.reason, self.fields)
 
 
-def _restore(kind: type[DeconvnetError], reason: str, fields: dict[str, object]) -> DeconvnetError:
+def _restore(
+    error_type: type[DeconvnetError], reason: str, fields: dict[str, object]
+) -> DeconvnetError:
     """Make an error anew where it was sent to from another process."""
-    error = kind.__new__(kind)
+    error = error_type.__new__(error_type)
     DeconvnetError.__init__(error, reason, **fields)
     return error
 

@@ -62,8 +62,8 @@ def sheet(cells: Sequence[tuple[Image.Image | None, Image.Image | None, str]]) -
         "RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), BACKGROUND
     )
     draw = ImageDraw.Draw(canvas)
-    for place, (projection, patch, caption) in enumerate(cells):
-        row, column = divmod(place, columns)
+    for number, (projection, patch, caption) in enumerate(cells):
+        row, column = divmod(number, columns)
         x, y = gap + column * (width + gap), gap + row * (height + gap)
         for offset, each in ((0, projection), (side + 2, patch)):
             if each is not None:

@@ -83,8 +83,8 @@ def show_filters(options: argparse.Namespace) -> None:
 
 
 def _load(options: argparse.Namespace) -> Network:
-    kind = architecture(options.network)
-    return assemble(read(options.weights, kind), kind, "yours")
+    paper = architecture(options.network)
+    return assemble(read(options.weights, paper), paper, "yours")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -1,6 +1,6 @@
 """The networks and the methods a second time, in torch's own modules: what the engine must equal.
 
-Nothing here asks the engine how a step is undone: a network is rebuilt from ``torch.nn`` with the
+Nothing here asks the engine how it walks back: a network is rebuilt from ``torch.nn`` with the
 same tensors, and a method is what autograd makes of it once a few derivatives are replaced.
 """
 

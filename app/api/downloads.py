@@ -34,7 +34,7 @@ Known = Annotated[str, Depends(known)]
 @router.post(
     "/networks/{network}/fetch",
     status_code=202,
-    response_model=documents.ArrivalDocument,
+    response_model=documents.DownloadDocument,
     response_description="How far they are.",
     responses=problems(404, 422, 503),
 )
@@ -42,7 +42,7 @@ async def fetch_network(request: Request, network: Known, engine: EngineHere) ->
     """Begin to fetch a network's published weights in the background, unless they are here."""
     info = await asyncio.to_thread(engine.registry.begin, network)
     if not wants_page(request):
-        return JSONResponse(documents.describe_arrival(network, info).model_dump(), 202)
+        return JSONResponse(documents.describe_download(network, info).model_dump(), 202)
     if "hx-request" in request.headers:
         return show(request, "_download.html", weights_offer(info))
     return RedirectResponse(_page_before(request), 303)
@@ -85,7 +85,7 @@ async def watch_network(
 
 
 def _document(network: str, info: models.WeightsInfo, event: str) -> list[ServerSentEvent]:
-    document = documents.describe_arrival(network, info).model_dump()
+    document = documents.describe_download(network, info).model_dump()
     return [ServerSentEvent(data=document, event=event)]
 
 

@@ -58,14 +58,14 @@ async def visualize(
 
     The answer is JSON, one contact sheet (PNG), a ZIP of pictures, or numpy arrays (NPZ).
     """
-    kind = answers.negotiate(request.headers.get("accept", ""))
+    media_type = answers.negotiate(request.headers.get("accept", ""))
     with engine.queue_slot():
-        work = engine.with_deadline(make_answer(engine, uploads, sent, choice, kind, request))
+        work = engine.with_deadline(make_answer(engine, uploads, sent, choice, media_type, request))
         answer = await until_disconnect(request, work)
-    name = f"{choice.network or 'visualization'}.{answers.KINDS[kind]}"
+    name = f"{choice.network or 'visualization'}.{answers.SUFFIXES[media_type]}"
     return Response(
         answer.content,
-        media_type=kind,
+        media_type=media_type,
         headers={
             "Cache-Control": "no-store",
             "Content-Disposition": f'inline; filename="{name}"',
@@ -80,7 +80,7 @@ async def make_answer(
     uploads: Uploads,
     sent: PhotoInput,
     choice: models.Choice,
-    kind: str,
+    media_type: str,
     request: Request,
 ) -> Answer:
     """Find the photo and the network, and answer from what is held or by computing."""
@@ -93,7 +93,7 @@ async def make_answer(
 
     async def make() -> Answer:
         view = await engine.see(photo, network, choice)
-        content = await engine.beside(lambda: answers.encode(view, photo, kind, decode_ms))
+        content = await engine.beside(lambda: answers.encode(view, photo, media_type, decode_ms))
         return Answer(content, answers.timings(view, decode_ms))
 
-    return await engine.answer(("answer", photo.id, identity(network), choice, kind), make)
+    return await engine.answer(("answer", photo.id, identity(network), choice, media_type), make)

@@ -45,7 +45,7 @@ def read_common_options(
         typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True),
     ] = False,
 ) -> None:
-    """See what each layer of AlexNet, ZFNet or a VGG saw in a photo."""
+    """See what each layer of a convolutional network saw in a photo."""
 
 
 def main() -> None:

@@ -34,8 +34,8 @@ def open_registry(**overrides: Any) -> "NetworkRegistry":
     return NetworkRegistry(read_settings(**overrides))
 
 
-def command_options(kind: type[models.Choice] = models.Choice) -> Iterator[Parameter]:
+def command_options(choice_type: type = models.Choice) -> Iterator[Parameter]:
     """Yield a command's option for each option of a choice."""
-    for option in models.options_of(kind):
-        declared = typer.Option(help=option.meaning, show_default=option.unsaid or True)
+    for option in models.options_of(choice_type):
+        declared = typer.Option(help=option.meaning, show_default=option.when_absent or True)
         yield parameter(option, declared)

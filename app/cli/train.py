@@ -33,11 +33,11 @@ def train(
     import models
 
     config = models.TrainingConfig(epochs=epochs, batch=batch, rate=rate, seed=seed, every=every)
-    place, first = models.pick_device(settings.device), os.environ.get("RANK", "0") == "0"
+    chosen, first = models.pick_device(settings.device), os.environ.get("RANK", "0") == "0"
     kept = f"at most {every} steps are lost"
     with interruptible(kept), steps_bar(network, shown=first) as on_progress:
         weights = models.train(
-            network, data, out, config, device=place, workers=workers, progress=on_progress
+            network, data, out, config, device=chosen, workers=workers, progress=on_progress
         )
     if first:  # of the processes that torchrun started
         say(f"{network}: {weights}; 'deconvnet weights import {weights} --network {network}'")

@@ -15,7 +15,7 @@ from app.web.choice import from_sent, takes
 if TYPE_CHECKING:
     from app.settings import Settings
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 DEFAULT_SUFFIX = ".png"
 
 
@@ -72,22 +72,16 @@ def _visualize(
     image: Path,
     output: Path,
 ) -> None:
-    import hashlib
-
-    from PIL import Image
-
     import models
-    from app.photos.decoding import decode
-    from app.photos.uploads import Photo, limits_of, write_atomically
+    from app.photos.uploads import read_photo_file, write_atomically
     from app.web import answers
 
-    data = image.read_bytes()
-    pixels = decode(data, limits_of(settings))
-    picture = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.data)
-    photo = Photo("", hashlib.sha256(data).hexdigest(), pixels.format, picture)
-    view = models.visualize(network, picture, choice, limit=settings.max_projections)
-    kind = next(kind for kind, name in answers.KINDS.items() if f".{name}" == output.suffix)
-    content = answers.encode(view, photo, kind)
+    photo = read_photo_file(image, settings)
+    view = models.visualize(network, photo.picture, choice, limit=settings.max_projections)
+    media_type = next(
+        media_type for media_type, name in answers.SUFFIXES.items() if f".{name}" == output.suffix
+    )
+    content = answers.encode(view, photo, media_type)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, content)
 
@@ -102,25 +96,25 @@ def _plan(images: list[Path], output: Path) -> Iterator[tuple[Path, Path]]:
         if not inside:
             raise typer.BadParameter(f"the folder {image} holds no photos")
         for photo in inside:
-            place = photo.relative_to(image) if image.is_dir() else Path(photo.name)
-            target = _target(output, place)
+            name = photo.relative_to(image) if image.is_dir() else Path(photo.name)
+            target = _target(output, name)
             if not target.exists():
                 yield photo, target
 
 
 def _photos(folder: Path) -> Iterator[Path]:
-    return (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    return (file for file in folder.rglob("*") if file.suffix.lower() in PHOTO_SUFFIXES)
 
 
-def _target(output: Path, place: Path) -> Path:
+def _target(output: Path, name: Path) -> Path:
     if "{name}" in output.name:
-        return _checked(output.with_name(output.name.replace("{name}", place.stem)))
+        return _checked(output.with_name(output.name.replace("{name}", name.stem)))
     if output.suffix:
         raise typer.BadParameter(
             f"for several photos {output} must be a folder, or hold {{name}}: "
             f"{output.with_stem(output.stem + '-{name}')}"
         )
-    return output / place.with_suffix(DEFAULT_SUFFIX)
+    return output / name.with_suffix(DEFAULT_SUFFIX)
 
 
 def _checked(output: Path) -> Path:

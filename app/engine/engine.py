@@ -116,6 +116,18 @@ class Engine:
             self._worker, partial(self._timed, work)
         )
 
+    async def in_turns(self, run: Iterator[T]) -> T:
+        """Advance a generator on the device, one step a turn, and return the last it yields.
+
+        Others have their turn between two steps, so that long work delays no click by more.
+        """
+        done = object()
+        last: T | object = done
+        while (step := await self.on_device(lambda: next(run, done))) is not done:
+            last = step
+        assert last is not done, "a run yields at least its result"
+        return cast(T, last)
+
     def _timed(self, work: Callable[[], T]) -> T:
         start = time.perf_counter()
         try:

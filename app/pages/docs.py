@@ -18,7 +18,7 @@ class Field:
     """A parameter of an operation."""
 
     name: str
-    kind: str
+    value_type: str
     default: str
     description: str
 
@@ -80,12 +80,16 @@ def _fields(schema: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterator
 
 
 def _field(name: str, each: Mapping[str, Any]) -> Field:
-    kinds = [kind for kind in each.get("anyOf", [each]) if kind.get("type") != "null"]
-    kind = ", ".join(kinds[0].get("enum", [kinds[0].get("type", "")]))
-    if kinds[0].get("contentMediaType") or kinds[0].get("format") == "binary":
-        kind = "file"
+    value_types = [
+        value_type for value_type in each.get("anyOf", [each]) if value_type.get("type") != "null"
+    ]
+    value_type = ", ".join(value_types[0].get("enum", [value_types[0].get("type", "")]))
+    if value_types[0].get("contentMediaType") or value_types[0].get("format") == "binary":
+        value_type = "file"
     default = each.get("default")
-    return Field(name, kind, "" if default is None else str(default), each.get("description", ""))
+    return Field(
+        name, value_type, "" if default is None else str(default), each.get("description", "")
+    )
 
 
 def _answers(operation: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

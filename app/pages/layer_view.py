@@ -211,9 +211,9 @@ class Visit:
     ) -> Card:
         frame = models.frame(self.photo.picture.size, self.network.preprocessing, self.link.fit)
 
-        def place(kind: str) -> str:
+        def address(part: str) -> str:
             return picture_address(
-                self.link, choice, each.feature, kind, cache_version(self.network)
+                self.link, choice, each.feature, part, cache_version(self.network)
             )
 
         return Card(
@@ -223,10 +223,10 @@ class Visit:
             each.activation,
             each.receptive_field,
             frame.to_photo(each.receptive_field),
-            Picture(place("projection"), *each.picture.size) if each.picture else None,
-            Picture(place("patch"), *each.patch.size),
-            Picture(place("map"), frame.size, frame.size) if self.layer.shape[1] > 1 else None,
-            place("card"),
+            Picture(address("projection"), *each.picture.size) if each.picture else None,
+            Picture(address("patch"), *each.patch.size),
+            Picture(address("map"), frame.size, frame.size) if self.layer.shape[1] > 1 else None,
+            address("card"),
             self.link.to(feature=each.feature, unit=each.unit if choice.unit else None),
             close is not None and (close.feature, close.unit) == (each.feature, each.unit),
         )
@@ -303,7 +303,7 @@ def offer_options(link: Link, layer: models.LayerInfo) -> Iterator[Options]:
     """Yield the rows of links that show the same layer in other ways."""
     words = {option.name: option.words for option in models.options_of()}
     rows = (
-        ("method", "how ReLUs are undone"),
+        ("method", "how the signal passes ReLUs on its way down"),
         ("seed", "what is projected: one unit, or its whole map"),
         ("fit", "how the photo is made square"),
     )

@@ -74,7 +74,7 @@ def read_link(image: str, network: str, layer: str, query: Mapping[str, str]) ->
     return read_state(Link, query, image=image, network=network, layer=layer)
 
 
-def read_state(kind: type[L], query: Mapping[str, str], **path: str) -> L:
+def read_state(link_type: type[L], query: Mapping[str, str], **path: str) -> L:
     """Read a link of any kind from its query and the names in its path; raises InvalidChoice."""
     weights = query.get("weights") or None
     if weights and not HASH.fullmatch(weights):
@@ -82,7 +82,7 @@ def read_state(kind: type[L], query: Mapping[str, str], **path: str) -> L:
     at = query.get("at") or _two(query, "y", "x")
     feature = query.get("feature", "").strip()
     return read_query(
-        kind,
+        link_type,
         {**query, "unit": query.get("unit") or _two(query, "row", "column") or ""},
         **path,
         at=parse_unit(at) if at else None,
@@ -120,11 +120,11 @@ def read_click(query: Mapping[str, str]) -> Click | None:
 
 
 def picture_address(
-    link: Link, choice: models.Choice, feature: int, kind: str, cache_version: str
+    link: Link, choice: models.Choice, feature: int, part: str, cache_version: str
 ) -> str:
     """Return the address of one of a projection's pictures; what it names never changes."""
     query = write_query(choice, without=IN_PATH) | {"v": cache_version}
-    return _address(f"{link.path}/{feature}/{kind}.png", query)
+    return _address(f"{link.path}/{feature}/{part}.png", query)
 
 
 def archive_address(link: Link, choice: models.Choice) -> str:

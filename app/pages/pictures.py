@@ -20,7 +20,7 @@ from app.web.dependencies import EngineHere, UploadsHere, until_disconnect
 PHOTO_SIZE = (1200, 1200)
 FOR_EVER = "private, max-age=31536000, immutable"
 
-Kind = Literal["projection", "patch", "map", "card"]
+Part = Literal["projection", "patch", "map", "card"]
 
 router = APIRouter(include_in_schema=False)
 
@@ -56,14 +56,14 @@ async def show_archive(
     return Response(content, media_type=answers.ZIP, headers=_saved(name))
 
 
-@router.get("/images/{id}/{network}/{layer}/{feature}/{kind}.png")
+@router.get("/images/{id}/{network}/{layer}/{feature}/{part}.png")
 async def show_picture(
     request: Request,
     id: str,
     network: str,
     layer: str,
     feature: int,
-    kind: Kind,
+    part: Part,
     engine: EngineHere,
     uploads: UploadsHere,
 ) -> Response:
@@ -73,12 +73,12 @@ async def show_picture(
         loaded = await engine.network(network)
         if request.query_params.get("v") == cache_version(loaded):
             headers["Cache-Control"] = FOR_EVER
-        if kind == "card":
+        if part == "card":
             return await engine.beside(lambda: models.to_png_sheet(_only(view, feature)))
-        picture = await _picture(engine, photo, loaded, view, feature, kind)
+        picture = await _picture(engine, photo, loaded, view, feature, part)
         return await engine.beside(lambda: models.encode_png(picture))
 
-    headers = _saved(f"{network}-{layer}-{feature}.png") if kind == "card" else _cached("no-cache")
+    headers = _saved(f"{network}-{layer}-{feature}.png") if part == "card" else _cached("no-cache")
     content = await _visit(request, engine, uploads, (id, network, layer), make)
     return Response(content, media_type="image/png", headers=headers)
 
@@ -87,11 +87,11 @@ async def _visit(
     request: Request,
     engine: Engine,
     uploads: Uploads,
-    place: tuple[str, str, str],
+    names: tuple[str, str, str],
     make: Callable[[Photo, models.Visualization], Awaitable[bytes]],
 ) -> bytes:
     """Find the view that a picture belongs to, and make something of it."""
-    id, network, layer = place
+    id, network, layer = names
     choice = read_choice(network, layer, request.query_params)
 
     async def work() -> bytes:
@@ -109,12 +109,12 @@ async def _picture(
     network: models.Network,
     view: models.Visualization,
     feature: int,
-    kind: Kind,
+    part: Part,
 ) -> Image.Image:
     each = _only(view, feature).projections[0]
-    if kind == "map":
+    if part == "map":
         return await engine.overlay(photo, network, view, feature)
-    picture = each.patch if kind == "patch" else each.picture
+    picture = each.patch if part == "patch" else each.picture
     if picture is None:
         raise models.InvalidChoice("silent", feature=feature, layer=view.layer)
     return picture
@@ -122,9 +122,9 @@ async def _picture(
 
 def _only(view: models.Visualization, feature: int) -> models.Visualization:
     """Reduce a view to one of its maps; raises InvalidChoice."""
-    for each, arrived in zip(view.projections, view.reconstructions, strict=True):
+    for each, reconstruction in zip(view.projections, view.reconstructions, strict=True):
         if each.feature == feature:
-            return replace(view, projections=(each,), reconstructions=(arrived,))
+            return replace(view, projections=(each,), reconstructions=(reconstruction,))
     raise models.InvalidChoice("not_listed", feature=feature, layer=view.layer)
 
 

@@ -93,20 +93,20 @@ def decode(data: bytes, limits: Limits) -> Pixels:
 def _decode(data: bytes, limits: Limits) -> Pixels:
     _refuse_at_sight(data, limits)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        kind = image.format or ""
+        name = image.format or ""
         _refuse_size(image.size, limits)
         image.load()
         picture = to_rgb(_upright(image))
-    return Pixels(*picture.size, picture.tobytes(), "JPEG" if kind == "MPO" else kind)
+    return Pixels(*picture.size, picture.tobytes(), "JPEG" if name == "MPO" else name)
 
 
 def _confine(limits: Limits) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = math.ceil(used.ru_utime + used.ru_stime + 4 * limits.seconds)
-    for kind, value in ((resource.RLIMIT_DATA, limits.memory), (resource.RLIMIT_CPU, seconds)):
-        hard = resource.getrlimit(kind)[1]
+    for limit, value in ((resource.RLIMIT_DATA, limits.memory), (resource.RLIMIT_CPU, seconds)):
+        hard = resource.getrlimit(limit)[1]
         soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (soft, hard))
+        resource.setrlimit(limit, (soft, hard))
 
 
 def _silence() -> None:
@@ -146,10 +146,10 @@ def _refuse_size(size: tuple[int, int], limits: Limits) -> None:
 
 def webp_size(data: bytes) -> tuple[int, int]:
     """Read the canvas of a WebP, which Pillow would allocate on opening."""
-    kind, head = data[12:16], data[20:30].ljust(10, b"\0")
-    if kind == b"VP8X":
+    chunk, head = data[12:16], data[20:30].ljust(10, b"\0")
+    if chunk == b"VP8X":
         return 1 + int.from_bytes(head[4:7], "little"), 1 + int.from_bytes(head[7:10], "little")
-    if kind == b"VP8L":
+    if chunk == b"VP8L":
         bits = int.from_bytes(head[1:5], "little")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     width, height = struct.unpack("<HH", head[6:10])

@@ -19,7 +19,14 @@ from PIL import Image
 
 import models
 from app.engine.cache import ByteLRU
-from app.photos.decoding import Limits, PhotoTooLarge, Pixels, UnreadablePhoto, decode_within
+from app.photos.decoding import (
+    Limits,
+    PhotoTooLarge,
+    Pixels,
+    UnreadablePhoto,
+    decode,
+    decode_within,
+)
 from app.settings import Settings
 
 ID = re.compile(r"[0-9a-f]{32}")
@@ -187,6 +194,17 @@ class Uploads:
                     )
             except TimeoutError:
                 raise PhotoTooLarge("too_slow", seconds=limits.seconds) from None
+
+
+def read_photo_file(path: Path, settings: Settings) -> Photo:
+    """Decode a photo of the user's own disk, within the same limits, in this process.
+
+    Raises OSError, UnreadablePhoto, PhotoTooLarge.
+    """
+    data = path.read_bytes()
+    pixels = decode(data, limits_of(settings))
+    picture = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.data)
+    return Photo("", hashlib.sha256(data).hexdigest(), pixels.format, picture)
 
 
 def limits_of(settings: Settings) -> Limits:

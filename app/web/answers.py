@@ -12,48 +12,50 @@ from app.web import documents
 from app.web.errors import NotAcceptable
 
 JSON, PNG, ZIP, NPZ = "application/json", "image/png", "application/zip", "application/x-npz"
-KINDS = {JSON: "json", PNG: "png", ZIP: "zip", NPZ: "npz"}
+SUFFIXES = {JSON: "json", PNG: "png", ZIP: "zip", NPZ: "npz"}
 """Media type to file suffix, in the order of preference where the client has none."""
 
 
-def negotiate(accept: str, kinds: Iterable[str] = KINDS) -> str:
+def negotiate(accept: str, media_types: Iterable[str] = SUFFIXES) -> str:
     """Choose the kind that an Accept header prefers; raises NotAcceptable."""
     ranges = list(_ranges(accept or "*/*"))
-    best = max(kinds, key=partial(_quality, ranges))
+    best = max(media_types, key=partial(_quality, ranges))
     if not _quality(ranges, best):
-        raise NotAcceptable(kinds=tuple(kinds), accept=accept[:80])
+        raise NotAcceptable(media_types=tuple(media_types), accept=accept[:80])
     return best
 
 
 def _ranges(accept: str) -> Iterator[tuple[str, float]]:
     for part in accept.lower().split(","):
-        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        media_type, *parameters = (piece.strip() for piece in part.split(";"))
         quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
         try:
-            yield kind, float(quality)
+            yield media_type, float(quality)
         except ValueError:
-            yield kind, 0.0
+            yield media_type, 0.0
 
 
-def _quality(ranges: list[tuple[str, float]], kind: str) -> float:
-    family = f"{kind.partition('/')[0]}/*"
-    for wanted in (kind, family, "*/*"):
+def _quality(ranges: list[tuple[str, float]], media_type: str) -> float:
+    family = f"{media_type.partition('/')[0]}/*"
+    for wanted in (media_type, family, "*/*"):
         for pattern, quality in ranges:
             if pattern == wanted:
                 return quality
     return 0.0
 
 
-def encode(view: models.Visualization, photo: Photo, kind: str, decode_ms: float = 0.0) -> bytes:
+def encode(
+    view: models.Visualization, photo: Photo, media_type: str, decode_ms: float = 0.0
+) -> bytes:
     """Write a view in one of the kinds; the same view gives the same bytes."""
-    if kind == PNG:
+    if media_type == PNG:
         return models.to_png_sheet(view)
-    if kind == NPZ:
+    if media_type == NPZ:
         return models.to_npz(view)
-    place = models.entry_names if kind == ZIP else _inline
-    pictures = [place(each) for each in view.projections]
+    name_pictures = models.entry_names if media_type == ZIP else _inline
+    pictures = [name_pictures(each) for each in view.projections]
     text = document(view, photo, pictures, decode_ms).model_dump_json()
-    return models.to_zip(view, text) if kind == ZIP else text.encode()
+    return models.to_zip(view, text) if media_type == ZIP else text.encode()
 
 
 def _inline(each: models.Projection) -> tuple[str | None, str | None]:

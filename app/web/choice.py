@@ -1,6 +1,7 @@
-"""A choice read and written as text: in forms, addresses and on the command line.
+"""Options read and written as text: in forms, addresses and on the command line.
 
-All of it is derived from the options that ``models.Choice`` declares.
+All of it is derived from what a dataclass declares with ``option``: ``models.Choice``, or the
+request of an experiment.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 import models
 
-C = TypeVar("C", bound=models.Choice)
+C = TypeVar("C")
 F = TypeVar("F", bound=Callable[..., Any])
 
 NUMBERS = re.compile(r"\s*\d{1,9}\s*(,\s*\d{1,9}\s*)*")
@@ -60,17 +61,17 @@ def write_option(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def read_query(kind: type[C], query: Mapping[str, str], **known: Any) -> C:
+def read_query(choice_type: type[C], query: Mapping[str, str], **known: Any) -> C:
     """Read a choice from an address's query, some of it known already; raises InvalidChoice."""
     read = {
         option.name: parse_option(option, query[option.name])
-        for option in models.options_of(kind)
+        for option in models.options_of(choice_type)
         if option.name not in known and query.get(option.name, "").strip()
     }
-    return kind(**read, **known)
+    return choice_type(**read, **known)
 
 
-def write_query(choice: models.Choice, without: Collection[str] = ()) -> dict[str, str]:
+def write_query(choice: object, without: Collection[str] = ()) -> dict[str, str]:
     """Write what a choice says beyond what goes without saying."""
     return {
         option.name: write_option(value)
@@ -79,22 +80,20 @@ def write_query(choice: models.Choice, without: Collection[str] = ()) -> dict[st
     }
 
 
-def form_reader(kind: type[C], field: Callable[..., Any]) -> Callable[..., C]:
+def form_reader(choice_type: type[C], field: Callable[..., Any]) -> Callable[..., C]:
     """Make a dependency that reads a choice from a form; ``field`` declares one field of it."""
 
-    @takes(form_parameters(kind, field))
+    @takes(form_parameters(choice_type, field))
     def read_choice(**sent: Any) -> C:
         """Read from a form which projections are wanted; raises InvalidChoice."""
-        return from_sent(kind, sent)
+        return from_sent(choice_type, sent)
 
     return read_choice
 
 
-def form_parameters(
-    kind: type[models.Choice], field: Callable[..., Any]
-) -> Iterator[inspect.Parameter]:
+def form_parameters(choice_type: type, field: Callable[..., Any]) -> Iterator[inspect.Parameter]:
     """Yield a parameter for each option, as FastAPI declares the fields of a form."""
-    for option in models.options_of(kind):
+    for option in models.options_of(choice_type):
         more: dict[str, Any] = {"examples": [option.example]} if option.example else {}
         if option.form == "number":
             more["ge"] = 1
@@ -126,12 +125,12 @@ def takes(parameters: Iterable[inspect.Parameter]) -> Callable[[F], F]:
     return declare
 
 
-def from_sent(kind: type[C], sent: Mapping[str, Any]) -> C:
+def from_sent(choice_type: type[C], sent: Mapping[str, Any]) -> C:
     """Make a choice of what a form or a command line gave; raises InvalidChoice."""
-    return kind(
+    return choice_type(
         **{
             option.name: parse_option(option, value) if isinstance(value, str) else value
-            for option in models.options_of(kind)
+            for option in models.options_of(choice_type)
             if option.name in sent
             for value in [sent[option.name]]
         }

@@ -37,9 +37,11 @@ async def read_photo(
     image_id: Annotated[str | None, Form(description="`image.id` of an earlier answer.")] = None,
 ) -> "PhotoInput":
     """Read from a form which photo is meant; raises InvalidChoice or WrongMediaType."""
-    kind = request.headers.get("content-type", "")
-    if kind and not kind.startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
-        raise WrongMediaType(kind=kind[:60])
+    media_type = request.headers.get("content-type", "")
+    if media_type and not media_type.startswith(
+        ("multipart/form-data", "application/x-www-form-urlencoded")
+    ):
+        raise WrongMediaType(media_type=media_type[:60])
     file = image if image is not None and (image.filename or image.size) else None
     if (file is None) == (image_id is None):
         raise models.InvalidChoice("one_photo")

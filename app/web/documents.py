@@ -172,7 +172,7 @@ class NetworkDocument(NetworkSummary):
     layers: tuple[LayerDocument, ...]
 
 
-class ArrivalDocument(Document):
+class DownloadDocument(Document):
     """How far the fetch of a network's published weights has come."""
 
     network: str
@@ -208,9 +208,9 @@ def describe_weights(
     )
 
 
-def _document(kind: type[D], known: Any) -> D | None:
+def _document(document: type[D], known: Any) -> D | None:
     """Document one of the dataclasses of models, field by field."""
-    return None if known is None else kind(**asdict(known))
+    return None if known is None else document(**asdict(known))
 
 
 def describe_layer(layer: models.LayerInfo) -> LayerDocument:
@@ -234,10 +234,10 @@ def describe_offer(info: models.WeightsInfo) -> OfferDocument:
     )
 
 
-def describe_arrival(network: str, info: models.WeightsInfo) -> ArrivalDocument:
+def describe_download(network: str, info: models.WeightsInfo) -> DownloadDocument:
     """Document how far a fetch has come."""
     done, total = info.arriving or (0, 0)
-    return ArrivalDocument(
+    return DownloadDocument(
         network=network,
         state="downloading" if info.arriving else info.state,
         bytes=done,

@@ -97,7 +97,7 @@ def wants_page(request: Request) -> bool:
 
 def problem_of(error: models.DeconvnetError) -> Problem:
     """Look an error of ours up in the table."""
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    status = next(STATUS[error_type] for error_type in type(error).__mro__ if error_type in STATUS)
     headers = {}
     if isinstance(error, WORTH_RETRYING):
         headers["Retry-After"] = str(error.fields.get("retry_after", SOON_SECONDS))
@@ -106,8 +106,8 @@ def problem_of(error: models.DeconvnetError) -> Problem:
 
 def install(app: FastAPI) -> None:
     """Make every failure of the application a problem."""
-    for kind in STATUS:
-        app.add_exception_handler(kind, _of_ours)
+    for error_type in STATUS:
+        app.add_exception_handler(error_type, _of_ours)
     app.add_exception_handler(HTTPException, _of_framework)
     app.add_exception_handler(RequestValidationError, _of_parameters)
 
@@ -150,8 +150,8 @@ def _of_parameters(request: Request, error: Exception) -> Response:
 
 
 def _describe(error: Mapping[str, object]) -> str:
-    place = error.get("loc")
-    name = str(place[-1]) if isinstance(place, tuple) and place else "request"
+    where = error.get("loc")
+    name = str(where[-1]) if isinstance(where, tuple) and where else "request"
     if error.get("type") == "missing":
         return f"'{name}' is missing."
     message = str(error.get("msg", "is not valid")).removeprefix("Value error, ")

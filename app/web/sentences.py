@@ -177,8 +177,8 @@ SENTENCES: Mapping[str, str] = {
     "OutOfMemory": (
         "The device's memory did not suffice for {step}: close what else uses it, or ask later."
     ),
-    "NotAcceptable": "This can be had as {kinds}, not as '{accept}'.",
-    "WrongMediaType": "Send the request as multipart/form-data, not as '{kind}'.",
+    "NotAcceptable": "This can be had as {media_types}, not as '{accept}'.",
+    "WrongMediaType": "Send the request as multipart/form-data, not as '{media_type}'.",
 }
 FEW = 4
 """So many of a long list are written out."""
@@ -192,7 +192,7 @@ def sentence(error: models.DeconvnetError) -> str:
 def template(error: models.DeconvnetError) -> str:
     """Find the sentence of an error's class, or of the nearest one above it, and its reason."""
     reason = f".{error.reason}" if error.reason else ""
-    names = (f"{kind.__name__}{reason}" for kind in type(error).__mro__)
+    names = (f"{each.__name__}{reason}" for each in type(error).__mro__)
     return next(SENTENCES[name] for name in names if name in SENTENCES)
 
 

@@ -110,8 +110,8 @@ class _Maker:
             case Filters():
                 return self._close(row.name, "conv", self._filters(row))
             case Pooling():
-                kind = AveragePool if row.average else MaxPool
-                pool = kind(row.kernel, row.stride, ceil_mode=row.ceil_mode)
+                pooling = AveragePool if row.average else MaxPool
+                pool = pooling(row.kernel, row.stride, ceil_mode=row.ceil_mode)
                 return self._close(row.name, "pool", [pool])
             case Norm():
                 assert self.norm is not None, "an architecture with norm rows says its constants"

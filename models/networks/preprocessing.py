@@ -142,10 +142,10 @@ def framed(photo: Image.Image, preprocessing: Preprocessing, fit: str = "crop") 
     photo = photo.convert("L" if preprocessing.channel_order == "L" else "RGB")
     size = preprocessing.size
     across, down = _resized(photo.size, preprocessing, fit)
-    place = frame(photo.size, preprocessing, fit)
-    left, top = int(place.left), int(place.top)
+    where = frame(photo.size, preprocessing, fit)
+    left, top = int(where.left), int(where.top)
     if fit == "crop" and max(across, down) > EXTREME * size:
-        return _crop_then_resize(photo, preprocessing, place)
+        return _crop_then_resize(photo, preprocessing, where)
     photo = photo.resize((across, down), Image.Resampling.BILINEAR)
     if fit == "crop" and min(across, down) >= size:
         return photo.crop((-left, -top, size - left, size - top))
@@ -155,22 +155,22 @@ def framed(photo: Image.Image, preprocessing: Preprocessing, fit: str = "crop") 
 
 
 def _crop_then_resize(
-    photo: Image.Image, preprocessing: Preprocessing, place: Frame
+    photo: Image.Image, preprocessing: Preprocessing, where: Frame
 ) -> Image.Image:
     """Resize only the part of an extremely long photo that the crop keeps."""
     size = preprocessing.size
-    width = min(size, round(place.width * place.scale_x))
-    height = min(size, round(place.height * place.scale_y))
-    left, top = max(0.0, -place.left), max(0.0, -place.top)
+    width = min(size, round(where.width * where.scale_x))
+    height = min(size, round(where.height * where.scale_y))
+    left, top = max(0.0, -where.left), max(0.0, -where.top)
     box = (
-        left / place.scale_x,
-        top / place.scale_y,
-        min(place.width, (left + width) / place.scale_x),
-        min(place.height, (top + height) / place.scale_y),
+        left / where.scale_x,
+        top / where.scale_y,
+        min(where.width, (left + width) / where.scale_x),
+        min(where.height, (top + height) / where.scale_y),
     )
     part = photo.resize((width, height), Image.Resampling.BILINEAR, box=box)
     canvas = Image.new(photo.mode, (size, size), _margin_colour(preprocessing, "crop"))
-    canvas.paste(part, (max(0, int(place.left)), max(0, int(place.top))))
+    canvas.paste(part, (max(0, int(where.left)), max(0, int(where.top))))
     return canvas
 
 

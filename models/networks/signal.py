@@ -111,9 +111,9 @@ class Signal:
         height, width = self.rows.length, self.columns.length
         features = self.features or (None,) * len(self.images)
         entries = [_entry(feature, maps_per_entry) for feature in features]
-        places = zip(self.images, entries, self.rows.origins, self.columns.origins, strict=True)
+        windows = zip(self.images, entries, self.rows.origins, self.columns.origins, strict=True)
         return torch.cat(
-            [saved[i : i + 1, e, y : y + height, x : x + width] for i, e, y, x in places]
+            [saved[i : i + 1, e, y : y + height, x : x + width] for i, e, y, x in windows]
         )
 
     @property
@@ -165,5 +165,5 @@ def cut(values: Tensor, tops: list[int], height: int, lefts: list[int], width: i
     tops, lefts = [t + above for t in tops], [x + left for x in lefts]
     if len({*zip(tops, lefts, strict=True)}) == 1:
         return values[:, :, tops[0] : tops[0] + height, lefts[0] : lefts[0] + width]
-    places = zip(values.split(1), tops, lefts, strict=True)
-    return torch.cat([each[:, :, t : t + height, x : x + width] for each, t, x in places])
+    corners = zip(values.split(1), tops, lefts, strict=True)
+    return torch.cat([each[:, :, t : t + height, x : x + width] for each, t, x in corners])

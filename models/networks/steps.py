@@ -1,8 +1,8 @@
 """The kinds of step that layers are made of: how each runs forward, and backward to pixels.
 
-Every kind is a torch module that adds three abilities to its ``forward``:
+Each is a torch module that adds three abilities to its ``forward``:
 
-* ``record(x)`` runs forward and returns the output with what undoing will need,
+* ``record(x)`` runs forward and returns the output with what the way back will need,
 * ``backward(signal, saved, rule, input_size)`` takes a signal one step down (Zeiler & Fergus
   2013, 2.1); it may overwrite the signal's values,
 * its ``kernel_size``, ``stride`` and ``padding`` say which cells below a cell can reach.
@@ -35,7 +35,7 @@ class Step(nn.Module):
     """One step of a network; as it stands, a step that changes no shape and remembers nothing."""
 
     derives = False
-    """Does undoing by the derivative need the forward input?"""
+    """Does its derivative, where a rule asks for it, need the forward input?"""
 
     def record(self, x: Tensor) -> tuple[Tensor, Saved]:
         """Run forward; return the output and what ``backward`` will need of this pass."""
@@ -98,7 +98,7 @@ class Sliding(Step):
 
 
 class Convolution(nn.Conv2d, Sliding):  # type: ignore[misc]  # torch: tuple[int, ...]
-    """Filters; undone by the same filters transposed, without the bias (2.1, Filtering)."""
+    """Filters; backward by the same filters transposed, without the bias (2.1, Filtering)."""
 
     def __init__(
         self, channels: int, filters: int, kernel: int, stride: int, padding: int, groups: int
@@ -199,10 +199,10 @@ def _pack(x: Tensor) -> Tensor:
 def _unpack(packed: Tensor, signal: Signal, channels: int) -> Tensor:
     """Unpack the signs in the signal's windows: (N, C, h, w), or (N, 1, h, w) of one map each."""
     octets = signal.window(packed, maps_per_entry=8).unsqueeze(2)
-    places = torch.arange(8, dtype=torch.uint8, device=packed.device)
+    bits = torch.arange(8, dtype=torch.uint8, device=packed.device)
     if signal.features is None:
-        return (octets >> places.view(1, 1, 8, 1, 1) & 1).flatten(1, 2)[:, :channels]
-    chosen = places[[feature % 8 for feature in signal.features]]
+        return (octets >> bits.view(1, 1, 8, 1, 1) & 1).flatten(1, 2)[:, :channels]
+    chosen = bits[[feature % 8 for feature in signal.features]]
     return (octets >> chosen.view(-1, 1, 1, 1, 1) & 1).flatten(1, 2)
 
 
@@ -253,13 +253,13 @@ def _neighbours(x: Tensor, before: int, after: int) -> Tensor:
     count = x.shape[1]
     padded = F.pad(x, (0, 0, 0, 0, before, after))
     total = padded[:, :count]
-    for place in range(1, before + after + 1):
-        total = total + padded[:, place : place + count]
+    for offset in range(1, before + after + 1):
+        total = total + padded[:, offset : offset + count]
     return total
 
 
 class BatchNorm(nn.BatchNorm2d, Step):
-    """Batch normalisation as in evaluation; undone by its scale alone, without the shift."""
+    """Batch normalisation as in evaluation; backward by its scale alone, without the shift."""
 
     def backward(self, signal: Signal, saved: Saved, rule: Rule, input_size: Size) -> Signal:
         """Multiply by gamma / sqrt(var + eps), as if it were folded into the filters."""
@@ -313,7 +313,7 @@ def _seen(
 
 
 class MaxPool(Pool):
-    """Max pool; undone by sending each value to its switch, where values add (2.1, Unpooling)."""
+    """Max pool; backward by sending each value to its switch, where values add (2.1, Unpooling)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the largest value of each window."""
@@ -340,12 +340,12 @@ class MaxPool(Pool):
         """Turn places in a map, row-major, into places in each window."""
         (_, kx), (sy, sx), (py, px) = self.kernel_size, self.stride, self.padding
         # floats divide many times faster than integers, and hold these exactly
-        kind = torch.float32 if height * width < 2**24 else torch.float64
+        dtype = torch.float32 if height * width < 2**24 else torch.float64
         rows, columns = (
-            torch.arange(length, dtype=kind, device=indices.device) for length in indices.shape[2:]
+            torch.arange(length, dtype=dtype, device=indices.device) for length in indices.shape[2:]
         )
         corner = ((rows * sy - py) * kx)[:, None] + (columns * sx - px)
-        places = indices.to(kind)
+        places = indices.to(dtype)
         row = (places / width).floor_()
         # (row - top) * kx + (column - left), where column = place - row * width
         return places.add_(row, alpha=kx - width).sub_(corner).to(torch.uint8)
@@ -359,17 +359,31 @@ class MaxPool(Pool):
 
 
 class AveragePool(Pool):
-    """Average pool; undone by spreading each value evenly over its window."""
+    """Average pool; backward by spreading each value evenly over its window."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Average each window, padding counted in."""
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+        """Average each window, padding counted in; a window cut off by the border, what it has."""
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode)
 
     def backward(self, signal: Signal, saved: Saved, rule: Rule, input_size: Size) -> Signal:
         """Spread each value evenly."""
+        if self.ceil_mode:
+            values = signal.values / self._cells(signal, input_size)
+            return self.place_below(signal, self._spread(values, lambda place: 1.0), input_size)
         share = 1 / (self.kernel_size[0] * self.kernel_size[1])
         spread = self._spread(signal.values, lambda place: share)
         return self.place_below(signal, spread, input_size)
+
+    def _cells(self, signal: Signal, input_size: Size) -> Tensor:
+        """Count the cells of each unit's window, which the border may cut: (N, 1, h, w)."""
+        counts = []
+        for axis, span in enumerate((signal.rows, signal.columns)):
+            kernel, stride, padding = self.kernel_size[axis], self.stride[axis], self.padding[axis]
+            starts = torch.arange(span.size) * stride - padding
+            cells = (starts + kernel).clamp(max=input_size[1 + axis] + padding) - starts
+            counts.append(torch.stack([cells[at : at + span.length] for at in span.origins]))
+        rows, columns = counts
+        return (rows[:, None, :, None] * columns[:, None, None, :]).to(signal.values)
 
 
 class AdaptiveAveragePool(Step):
@@ -435,7 +449,7 @@ class Flatten(Step):
 
 
 class Linear(nn.Linear, Step):
-    """A fully connected layer over (N, C, 1, 1); undone by its transposed weights, no bias."""
+    """A fully connected layer over (N, C, 1, 1); backward by its transposed weights, no bias."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply (N, C, 1, 1) by the weights and add the bias."""

@@ -20,8 +20,8 @@ LETTERS = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg16c": "C", "vgg19": "E"
 def _rows(name: str) -> Iterator[Row]:
     """Yield the blocks of filters, each closed by a pool, and the head."""
     for block, (width, kernels) in enumerate(zip(WIDTHS, KERNELS[name], strict=True), 1):
-        for place, kernel in enumerate(kernels, 1):
-            yield Filters(f"conv{block}_{place}", width, kernel, padding=kernel // 2)
+        for number, kernel in enumerate(kernels, 1):
+            yield Filters(f"conv{block}_{number}", width, kernel, padding=kernel // 2)
         yield Pooling(f"pool{block}", 2, 2)
     yield from (Dense("fc6", 4096), Dense("fc7", 4096), Dense("fc8", 1000))
 

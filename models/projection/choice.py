@@ -23,9 +23,9 @@ TOP = 9
 """How many maps are shown where nothing is said: the paper's nine."""
 
 
-def option(default: T, meaning: str, *, unsaid: str = "", example: str = "") -> T:
+def option(default: T, meaning: str, *, when_absent: str = "", example: str = "") -> T:
     """Declare an option: what it means, what its absence means, and an example of its text."""
-    metadata = {"meaning": meaning, "unsaid": unsaid, "example": example}
+    metadata = {"meaning": meaning, "when_absent": when_absent, "example": example}
     return field(default=default, metadata=metadata)
 
 
@@ -33,19 +33,21 @@ def option(default: T, meaning: str, *, unsaid: str = "", example: str = "") -> 
 class Choice:
     """What to project: ``features``, or else the ``top`` strongest maps, of one layer."""
 
-    network: str | None = option(None, "A network, by its name.", unsaid="the first ready one")
-    layer: str | None = option(None, "A layer of it, by its name.", unsaid="the last conv layer")
-    method: Method = option("deconvnet", "How ReLUs are undone.")
+    network: str | None = option(None, "A network, by its name.", when_absent="the first ready one")
+    layer: str | None = option(
+        None, "A layer of it, by its name.", when_absent="the last conv layer"
+    )
+    method: Method = option("deconvnet", "How the signal passes ReLUs on its way down.")
     seed: Seed = option("unit", "One activation, or the whole feature map.")
     fit: Fit = option("crop", "How the photo meets the square.")
-    top: int | None = option(None, "How many of the strongest feature maps.", unsaid=str(TOP))
+    top: int | None = option(None, "How many of the strongest feature maps.", when_absent=str(TOP))
     features: tuple[int, ...] | None = option(
         None, "Instead of `top`: feature map numbers.", example="3,17,200"
     )
     unit: tuple[int, int] | None = option(
         None,
         "`y,x`: one position for every chosen feature map.",
-        unsaid="the strongest",
+        when_absent="the strongest",
         example="6,7",
     )
 
@@ -60,21 +62,23 @@ class Option:
     words: tuple[str, ...]
     hint: Any
     meaning: str
-    unsaid: str
+    when_absent: str
     example: str
 
     @property
     def help(self) -> str:
         """Say what it means, and what its absence means."""
-        return f"{self.meaning.rstrip('.')}; {self.unsaid}." if self.unsaid else self.meaning
+        return (
+            f"{self.meaning.rstrip('.')}; {self.when_absent}." if self.when_absent else self.meaning
+        )
 
 
-def options_of(kind: type[Choice] = Choice) -> Iterator[Option]:
-    """Yield the options that a choice has, in the order of their declaration."""
-    hints = get_type_hints(kind)
-    for each in fields(kind):
+def options_of(choice_type: type = Choice) -> Iterator[Option]:
+    """Yield the options that a dataclass declares, in their order: a choice's, or another's."""
+    hints = get_type_hints(choice_type)
+    for each in fields(choice_type):
         if "meaning" not in each.metadata:
-            continue  # what a subclass adds that is no option
+            continue  # a field that is no option
         hint = hints[each.name]
         words = get_args(hint) if get_origin(hint) is Literal else ()
         form: Form = "word" if words else _form(hint)
@@ -83,10 +87,10 @@ def options_of(kind: type[Choice] = Choice) -> Iterator[Option]:
 
 def _form(hint: Any) -> Form:
     """Tell how a value of this type is written."""
-    kind = next(part for part in get_args(hint) if part is not type(None))
-    if get_origin(kind) is tuple:
-        return "numbers" if get_args(kind)[-1] is Ellipsis else "pair"
-    return "number" if kind is int else "text"
+    value_type = next(part for part in get_args(hint) if part is not type(None))
+    if get_origin(value_type) is tuple:
+        return "numbers" if get_args(value_type)[-1] is Ellipsis else "pair"
+    return "number" if value_type is int else "text"
 
 
 def check(choice: Choice) -> None:
@@ -99,3 +103,9 @@ def check(choice: Choice) -> None:
         raise InvalidChoice("features_and_top")
     if choice.unit is not None and choice.seed == "map":
         raise InvalidChoice("unit_and_map")
+
+
+def same(name: str) -> Any:
+    """Declare, in another dataclass, an option as ``Choice`` has it."""
+    (found,) = (each for each in fields(Choice) if each.name == name)
+    return field(default=found.default, metadata=found.metadata)

@@ -58,7 +58,7 @@ def project(
     if not units:
         return []
     signal = _seeds(units, size, record.pixels)
-    return _descend(record, layer, signal if windows else _whole(signal), RULES[method])
+    return _walk_down(record, layer, signal if windows else _whole(signal), RULES[method])
 
 
 @torch.no_grad()
@@ -73,7 +73,7 @@ def project_maps(
     rows, columns = Span.whole(n, h), Span.whole(n, w)
     signal = Signal(values, rows, columns, (image,) * n, tuple(features))
     whole = Box(0, 0, record.size.height, record.size.width)
-    reached = _descend(record, layer, signal, RULES[method])
+    reached = _walk_down(record, layer, signal, RULES[method])
     return [Reconstruction(whole, each.canvas(record.size)) for each in reached]
 
 
@@ -98,19 +98,19 @@ def _whole(signal: Signal) -> Signal:
     return Signal(values, rows, columns, signal.images, signal.features)
 
 
-def _descend(record: Record, layer: str, signal: Signal, rule: Rule) -> list[Reconstruction]:
-    """Walk down: undo every step from the top of ``layer`` to the pixels."""
+def _walk_down(record: Record, layer: str, signal: Signal, rule: Rule) -> list[Reconstruction]:
+    """Walk down, through every step from the top of ``layer`` to the pixels."""
     steps = list(_backwards(record, layer, rule))
     return [each for part in _walk(steps, signal, rule) for each in _reconstructions(part)]
 
 
 Downwards = tuple[Step, Tensor | None, Size]
-"""A step to undo, its memory, and the size of the maps below it."""
+"""A step to go back through, what it saved, and the size of its input."""
 
 
 def _walk(steps: Sequence[Downwards], signal: Signal, rule: Rule) -> Iterator[Signal]:
     """Undo the steps one after another; where the maps outgrow a tile, part by part."""
-    for place, (step, saved, input_size) in enumerate(steps):
+    for number, (step, saved, input_size) in enumerate(steps):
         count = len(signal.images)
         share = _share(step, signal, input_size)
         if count <= share:
@@ -123,7 +123,7 @@ def _walk(steps: Sequence[Downwards], signal: Signal, rule: Rule) -> Iterator[Si
                     raise OutOfMemory(str(step)) from error
             torch.cuda.empty_cache()
         for part in signal.parts(share):
-            yield from _walk(steps[place:], part, rule)
+            yield from _walk(steps[number:], part, rule)
         return
     yield signal
 
@@ -148,15 +148,15 @@ def _backwards(record: Record, layer: str, rule: Rule) -> Iterator[Downwards]:
 
 
 def _inputs(record: Record, layer: str) -> dict[Step, Tensor]:
-    """Run forward again for the inputs of the steps that are undone by their derivative."""
+    """Run forward again for the inputs of the steps whose derivative is asked for."""
     steps = [s for each, _ in record.network.path(layer, record.size) for s in each.steps]
     inputs: dict[Step, Tensor] = {}
-    last = max((place for place, step in enumerate(steps) if step.derives), default=-1)
+    last = max((number for number, step in enumerate(steps) if step.derives), default=-1)
     x = record.pixels
-    for place, step in enumerate(steps[: last + 1]):
+    for number, step in enumerate(steps[: last + 1]):
         if step.derives:
             inputs[step] = x
-        if place < last:
+        if number < last:
             x = step(x)
     return inputs
 

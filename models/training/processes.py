@@ -20,10 +20,10 @@ def join_processes(device: str) -> Iterator[torch.device]:
     if "WORLD_SIZE" not in os.environ:
         yield torch.device("cuda" if device == "auto" and cuda else device.replace("auto", "cpu"))
         return
-    place = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    own = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield place
+        yield own
     finally:
         distributed.destroy_process_group()
 

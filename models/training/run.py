@@ -45,8 +45,8 @@ def train(
     the same ``out`` goes on. Raises UnknownNetwork, InvalidChoice.
     """
     config = config or TrainingConfig()
-    with join_processes(device) as place:
-        run = _Run(name, data, out, config, place, workers, progress)
+    with join_processes(device) as own:
+        run = _Run(name, data, out, config, own, workers, progress)
         while run.epoch < config.epochs:
             run.learn_epoch()
         return run.write(f"{name}.safetensors")

@@ -244,8 +244,8 @@ def _ask(offer: Published, part: _Part) -> Iterator[HTTPResponse]:
                 yield cast(HTTPResponse, error)
             return
         error.close()
-        kind = Cut if error.code in WORTH_ANOTHER else Refused
-        raise kind("status", status=error.code, phrase=str(error.reason)) from error
+        failure = Cut if error.code in WORTH_ANOTHER else Refused
+        raise failure("status", status=error.code, phrase=str(error.reason)) from error
     except URLError as error:
         raise NoAnswer("unreachable", why=str(error.reason)) from error
     except (HTTPException, ConnectionError, TimeoutError) as error:
@@ -401,8 +401,8 @@ def _broken(error: Exception) -> Cut:
 
 def _not_fetched(offer: Published, cause: TransferError) -> WeightsError:
     """Say of which file a transfer failed: what came is not it, or nothing could be had."""
-    kind = WeightsInvalid if isinstance(cause, OtherFile) else WeightsMissing
-    return kind("no_fetch", file=offer.filename, url=offer.url, cause=cause)
+    failure = WeightsInvalid if isinstance(cause, OtherFile) else WeightsMissing
+    return failure("no_fetch", file=offer.filename, url=offer.url, cause=cause)
 
 
 def _unwritten(offer: Published, folder: Path, error: OSError) -> WeightsMissing:

@@ -26,21 +26,21 @@ def import_weights(
     ``labels`` has one class on each line. Nothing changes, and nothing in the file is run, unless
     all of it is well: raises UnknownNetwork, WeightsInvalid.
     """
-    kind = architecture(name)
+    paper = architecture(name)
     with TemporaryDirectory(prefix="deconvnet-") as folder:
-        found = read(_unpacked(file, name, Path(folder)), kind)
+        found = read(_unpacked(file, name, Path(folder)), paper)
     metadata = {"source": f"imported from {file.name}", **found.metadata}
     if labels is not None:
         metadata["classes"] = _read_labels(labels)
     found = replace(found, path=file, metadata=metadata)
-    provenance = assemble(found, kind, "yours").provenance
+    provenance = assemble(found, paper, "yours").provenance
     try:
         sources.weights_dir.mkdir(parents=True, exist_ok=True)
         write(own_file(name, sources), found.tensors, describe(found, provenance))
     except (OSError, SafetensorError) as error:
         target = str(own_file(name, sources))
         raise WeightsInvalid("cannot_be_written", file=target, cause=error) from error
-    return provenance_of(glance(own_file(name, sources)), kind, "yours")
+    return provenance_of(glance(own_file(name, sources)), paper, "yours")
 
 
 def _unpacked(file: Path, name: str, folder: Path) -> Path:

@@ -41,20 +41,20 @@ def _plain(key: str) -> str:
 
 def _torchvision_names(architecture: Architecture) -> Iterator[tuple[str, str]]:
     """Yield (torchvision's key, ours), counting modules as its ``nn.Sequential`` does."""
-    place = 0
+    module = 0
     for row in architecture.rows:
         if isinstance(row, Filters):
-            yield from _pairs(f"features.{place}", row.name)
+            yield from _pairs(f"features.{module}", row.name)
             if architecture.batch_norm:
-                place += 1
-                yield from _pairs(f"features.{place}", f"{row.name}.bn")
-            place += 2
+                module += 1
+                yield from _pairs(f"features.{module}", f"{row.name}.bn")
+            module += 2
         elif isinstance(row, Pooling):
-            place += 1
+            module += 1
     dense = [row.name for row in architecture.rows if isinstance(row, Dense)]
     # torchvision's AlexNet begins its classifier with a dropout, its VGGs do not
-    places = (1, 4, 6) if architecture.name == "alexnet" else (0, 3, 6)
-    for at, name in zip(places, dense, strict=True):
+    modules = (1, 4, 6) if architecture.name == "alexnet" else (0, 3, 6)
+    for at, name in zip(modules, dense, strict=True):
         yield from _pairs(f"classifier.{at}", name)
 
 

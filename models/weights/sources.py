@@ -128,15 +128,15 @@ def look_up(name: str, sources: Sources) -> Provenance | None:
 
 @lru_cache(64)
 def _look_up(name: str, source: Source, path: Path, written: int) -> Provenance:
-    kind, offer = architecture(name), published(name)
+    paper, offer = architecture(name), published(name)
     if path.suffix == ".safetensors":
         file = glance(path)
     elif source == "published" and offer is not None and (sha256 := recorded_sha256(path)):
         naming: Naming = "pytorchcv" if offer.is_packed else "torchvision"
         file = _with_labels(WeightsFile(path, sha256, {}, naming, {}), offer)
     else:
-        file = read(path, kind)
-    return provenance_of(file, kind, source)
+        file = read(path, paper)
+    return provenance_of(file, paper, source)
 
 
 def load(name: str, sources: Sources, device: str = "cpu") -> Network:
@@ -198,8 +198,10 @@ def randomized(name: str) -> Network:
 
 
 def _random(name: str) -> Provenance:
-    kind = architecture(name)
-    return Provenance("random", "", trained=False, preprocessing=kind.preprocessing, norm=kind.norm)
+    paper = architecture(name)
+    return Provenance(
+        "random", "", trained=False, preprocessing=paper.preprocessing, norm=paper.norm
+    )
 
 
 def _places(name: str, sources: Sources) -> Iterator[tuple[Source, Path]]:

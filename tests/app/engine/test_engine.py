@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Coroutine, Hashable
+from collections.abc import Coroutine, Hashable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -345,3 +345,22 @@ def test_a_click_reads_only_the_framed_photo(engine: Engine) -> None:
         assert again.frame == first.frame
 
     run(work())
+
+
+def test_long_work_takes_turns_on_the_device_with_what_is_quick(engine: Engine) -> None:
+    order: list[str] = []
+
+    def long() -> Iterator[str]:
+        for number in range(3):
+            order.append(f"step {number}")
+            yield f"result {number}"
+
+    async def work() -> None:
+        run = asyncio.ensure_future(engine.in_turns(long()))
+        await asyncio.sleep(0)
+        quick = asyncio.ensure_future(engine.on_device(lambda: order.append("quick")))
+        assert await run == "result 2"
+        await quick
+
+    asyncio.run(work())
+    assert order.index("quick") < order.index("step 2")

@@ -14,7 +14,7 @@ from app.cli.options import command_options
 from app.pages.links import Link, read_state
 from app.web.choice import form_reader, from_sent, read_query, takes, write_query
 from models.networks.rules import RULES
-from models.projection.choice import Choice, Method, option, options_of
+from models.projection.choice import Choice, Fit, Method, option, options_of, same
 from tests.refusals import refused
 
 
@@ -90,7 +90,18 @@ def test_every_option_says_what_it_means(name: str) -> None:
 
 def test_the_methods_are_the_rows_of_the_table_of_rules() -> None:
     (method,) = [each for each in options_of() if each.hint == Method]
-    assert method.words == tuple(RULES)
+    assert set(method.words) == set(RULES)
+
+
+def test_another_dataclass_can_have_options_as_a_choice_has_them() -> None:
+    @dataclass(frozen=True)
+    class Request:
+        fit: Fit = same("fit")
+        times: int | None = option(None, "How often.")
+
+    fit, _ = options_of(Request)
+    assert (fit.meaning, fit.default) == ("How the photo meets the square.", "crop")
+    assert read_query(Request, {"times": "3"}) == Request("crop", 3)
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ AN_ERROR: dict[type[Exception], models.DeconvnetError] = {
     engine.QueueFull: engine.QueueFull(retry_after=7),
     engine.Overdue: engine.Overdue(seconds=30.0),
     engine.ClientLeft: engine.ClientLeft(),
-    errors.NotAcceptable: errors.NotAcceptable(kinds=("image/png",), accept="text/css"),
-    errors.WrongMediaType: errors.WrongMediaType(kind="text/css"),
+    errors.NotAcceptable: errors.NotAcceptable(media_types=("image/png",), accept="text/css"),
+    errors.WrongMediaType: errors.WrongMediaType(media_type="text/css"),
 }
 
 

@@ -130,13 +130,14 @@ def test_a_max_pool_goes_down_to_the_switches_that_torch_finds(
 
 
 @some_geometries
-@given(**geometry)
+@given(**geometry, ceil_mode=st.booleans())
 def test_an_average_pool_goes_down_as_its_adjoint(
-    kernel: int, stride: int, padding: int, height: int, width: int
+    kernel: int, stride: int, padding: int, height: int, width: int, ceil_mode: bool
 ) -> None:
     assume(min(height, width) + 2 * padding >= kernel and 2 * padding <= kernel)
-    kind, x = AveragePool(kernel, stride, padding), draw(2, 3, height, width)
-    linear = F.avg_pool2d(x, kernel, stride, padding)
+    kind = AveragePool(kernel, stride, padding, ceil_mode=ceil_mode)
+    x = draw(2, 3, height, width)
+    linear = F.avg_pool2d(x, kernel, stride, padding, ceil_mode)
     assert size_of(linear) == kind.shape(size_of(x))
     assert torch.equal(kind.record(x)[0], linear)
     assert_adjoint(kind, x, linear)
@@ -338,7 +339,7 @@ def test_what_needs_no_memory_keeps_none() -> None:
 # Windows: a signal cut to what it can reach goes down as the full frame does
 
 
-KINDS: dict[str, Step] = {
+STEPS: dict[str, Step] = {
     "conv 3/1": Convolution(6, 8, 3, 1, 1, 1),
     "conv 7/2, pad 1": Convolution(6, 8, 7, 2, 1, 1),
     "conv 11/4, pad 2": Convolution(3, 8, 11, 4, 2, 1),
@@ -349,6 +350,7 @@ KINDS: dict[str, Step] = {
     "max 3/2, pad 1": MaxPool(3, 2, 1),
     "max 2/2": MaxPool(2, 2),
     "average 2/2": AveragePool(2, 2),
+    "average 3/2, ceil": AveragePool(3, 2, ceil_mode=True),
     "relu": ReLU(),
     "batch norm": BatchNorm(6),
     "norm": LocalResponseNorm(5, 1.0),
@@ -357,9 +359,9 @@ KINDS: dict[str, Step] = {
 
 
 @pytest.mark.parametrize("method", RULES)
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", STEPS)
 def test_a_window_goes_down_as_the_full_frame_does(name: str, method: str) -> None:
-    kind = KINDS[name].double().eval().requires_grad_(requires_grad=False)
+    kind = STEPS[name].double().eval().requires_grad_(requires_grad=False)
     x = draw(2, {"conv 11/4, pad 2": 3, "relu": 20}.get(name, 6), 25, 22)
     y, _ = kind.record(x)
     _, channels, h, w = y.shape
