@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 
 class DeconvnetError(Exception):
-    """A failure as fields; printed, it lists them."""
+    """A failure described by a reason and named fields, which ``str`` lists."""
 
     def __init__(self, reason: str = "", /, **fields: object) -> None:
         super().__init__(reason)
@@ -72,7 +72,7 @@ class InvalidChoice(DeconvnetError):
 
 
 class OutOfMemory(DeconvnetError):
-    """The device's memory did not suffice for a step; smaller work, or the same later, may."""
+    """The device's memory did not suffice for a step; smaller work may succeed."""
 
     def __init__(self, step: str) -> None:
         super().__init__(step=step)

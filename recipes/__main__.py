@@ -27,7 +27,7 @@ DIGITS = "starter: learned on MNIST's 60,000 training digits"
 
 
 def train(options: argparse.Namespace) -> None:
-    """Run every phase that is not yet done and write the weights."""
+    """Run every stage that is not yet done and write the weights."""
     work: Path = options.work
     work.mkdir(parents=True, exist_ok=True)
     if options.network == "lenet5":

@@ -34,7 +34,7 @@ def trace(network: Network, pixels: Tensor, until: str = "conv5") -> dict[str, T
 
 
 class Lesson(nn.Module):
-    """What a student is asked: to reproduce its teacher's maps on the same crop.
+    """A student and its teacher: the student must reproduce the teacher's maps of a crop.
 
     Each map is measured in units of the teacher's deviation, channel by channel. Where widths
     differ, and below conv2, a linear map translates; it is dropped after training.

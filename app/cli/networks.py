@@ -32,7 +32,7 @@ def _print_networks(registry: "NetworkRegistry") -> None:
 
 
 def say_ways(registry: "NetworkRegistry") -> None:
-    """Say how weights come to be here."""
+    """Print how to get weights."""
     fetch = (
         "DECONVNET_OFFLINE=1 forbids fetching"
         if registry.sources.offline

@@ -43,7 +43,7 @@ def interruptible(kept: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def bytes_bar(title: str) -> Iterator[Any]:
-    """Show bytes arriving; yields what to tell them to."""
+    """Show a bar of bytes; yields the function that moves it to (done, total)."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -68,7 +68,7 @@ def bytes_bar(title: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def steps_bar(title: str, *, shown: bool) -> Iterator[Any]:
-    """Show a training run; yields what to tell its steps to."""
+    """Show a bar of a training run; yields the function that moves it to (done, total, loss)."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -116,7 +116,7 @@ def complain(sentence: str) -> None:
 
 
 def sentence_of(error: Exception) -> str | None:
-    """Put what a user can mend in a sentence; None for what is our own fault."""
+    """Say in a sentence what the user can mend; None for an error of the program itself."""
     from pydantic import ValidationError
 
     if isinstance(error, ValidationError):

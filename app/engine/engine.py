@@ -66,7 +66,7 @@ S = TypeVar("S", bound=Finished)
 
 
 class Engine:
-    """Answers from networks: what `app` asks of `models`, one piece of work at a time."""
+    """Everything that is computed from networks: queued, shared between requests, and kept."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -44,7 +44,7 @@ class NetworkRegistry:
         return models.look_up(name, self.sources)
 
     def fetch(self, name: str, on_progress: Callable[[int, int], None]) -> Path:
-        """Fetch a network's published weights, telling bytes done and in all; see models."""
+        """Fetch a network's published weights, reporting bytes done and in all."""
         self.weights(name)
         return models.fetch_weights(name, self.sources, on_progress)
 

@@ -27,7 +27,7 @@ SMALL = 80
 
 @dataclass(frozen=True)
 class Option:
-    """One of a few ways to go on: a link."""
+    """One choice in a row of links."""
 
     text: str
     link: Link
@@ -68,7 +68,7 @@ class Picture:
 
     @property
     def small(self) -> bool:
-        """Tell whether its pixels are to be seen."""
+        """Tell whether it is so small that its pixels are shown as squares."""
         return max(self.width, self.height) < SMALL
 
 
@@ -117,7 +117,7 @@ class LayerView:
 
 @dataclass(frozen=True)
 class Explorer:
-    """A photo in a network; `seen` is None while that has no weights, and `why` says so."""
+    """A photo in a network; `view` is None while that has no weights, and `why` says so."""
 
     link: Link
     width: int

@@ -21,7 +21,7 @@ LAST = 0.999999
 
 @dataclass(frozen=True, kw_only=True)
 class Link(models.Choice):
-    """One state of the explorer, a choice and what is looked at; printed, its address.
+    """One state of the explorer: a choice, and what is looked at; ``str`` gives its address.
 
     ``at`` is a place (y, x) in pixels of the photo: the maps listed are those that fire there.
     ``feature`` and ``unit`` are the unit looked at closely; the strongest where they say nothing.
@@ -44,7 +44,7 @@ class Link(models.Choice):
         return self.to(layer=layer, features=None, feature=None, unit=None)
 
     def choice(self, **changes: Any) -> models.Choice:
-        """Return what is to be projected, without any choice of maps but what is given."""
+        """Return what is to be projected; the maps are only those that ``changes`` name."""
         said = {option.name: getattr(self, option.name) for option in models.options_of()}
         return models.Choice(**said | {"top": None, "features": None, "unit": None} | changes)
 
@@ -56,7 +56,7 @@ class Link(models.Choice):
 
     @property
     def query(self) -> dict[str, str]:
-        """Return the parameters that differ from what goes without saying."""
+        """Return the parameters that differ from their defaults."""
         looked_at = {"at": self.at, "feature": self.feature, "unit": self.unit}
         own = looked_at | {"weights": self.weights}
         written = {name: write_option(value) for name, value in own.items() if value is not None}

@@ -17,7 +17,7 @@ SUFFIXES = {JSON: "json", PNG: "png", ZIP: "zip", NPZ: "npz"}
 
 
 def negotiate(accept: str, media_types: Iterable[str] = SUFFIXES) -> str:
-    """Choose the kind that an Accept header prefers; raises NotAcceptable."""
+    """Choose the media type that an Accept header prefers; raises NotAcceptable."""
     ranges = list(_ranges(accept or "*/*"))
     best = max(media_types, key=partial(_quality, ranges))
     if not _quality(ranges, best):
@@ -47,7 +47,7 @@ def _quality(ranges: list[tuple[str, float]], media_type: str) -> float:
 def encode(
     view: models.Visualization, photo: Photo, media_type: str, decode_ms: float = 0.0
 ) -> bytes:
-    """Write a view in one of the kinds; the same view gives the same bytes."""
+    """Write a view in one of the media types; the same view gives the same bytes."""
     if media_type == PNG:
         return models.to_png_sheet(view)
     if media_type == NPZ:

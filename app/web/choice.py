@@ -62,7 +62,7 @@ def write_option(value: Any) -> str:
 
 
 def read_query(choice_type: type[C], query: Mapping[str, str], **known: Any) -> C:
-    """Read a choice from an address's query, some of it known already; raises InvalidChoice."""
+    """Read options from an address's query, beside ``known`` fields; raises InvalidChoice."""
     read = {
         option.name: parse_option(option, query[option.name])
         for option in models.options_of(choice_type)
@@ -72,7 +72,7 @@ def read_query(choice_type: type[C], query: Mapping[str, str], **known: Any) -> 
 
 
 def write_query(choice: object, without: Collection[str] = ()) -> dict[str, str]:
-    """Write what a choice says beyond what goes without saying."""
+    """Write the options that differ from their defaults."""
     return {
         option.name: write_option(value)
         for option in models.options_of(type(choice))
@@ -113,7 +113,7 @@ def parameter(option: models.Option, declared: Any) -> inspect.Parameter:
 
 
 def takes(parameters: Iterable[inspect.Parameter]) -> Callable[[F], F]:
-    """Let a function's ``**keywords`` be these parameters for whoever reads its signature."""
+    """Show a function's ``**keywords`` as these parameters to FastAPI and Typer."""
 
     def declare(function: F) -> F:
         signature = inspect.signature(function, eval_str=True)

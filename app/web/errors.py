@@ -96,7 +96,7 @@ def wants_page(request: Request) -> bool:
 
 
 def problem_of(error: models.DeconvnetError) -> Problem:
-    """Look an error of ours up in the table."""
+    """Find an error's status and sentence."""
     status = next(STATUS[error_type] for error_type in type(error).__mro__ if error_type in STATUS)
     headers = {}
     if isinstance(error, WORTH_RETRYING):

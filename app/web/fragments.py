@@ -18,7 +18,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class WeightsOffer:
-    """A network's published weights: on offer, on their way, here, or why not.
+    """A network's published weights: whether they can be fetched, are arriving or are here.
 
     ``how`` says in a sentence or two what there is, ``failure`` why the last fetch failed.
     ``arriving`` are the bytes that have arrived and are expected. ``inside`` asks for only what

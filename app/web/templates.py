@@ -27,7 +27,7 @@ def number(value: float) -> str:
 
 
 def code(text: str) -> Markup:
-    """Set what stands between backticks as code."""
+    """Mark up text between backticks as code."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 

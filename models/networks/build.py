@@ -44,7 +44,7 @@ def build(
     classes: tuple[str, ...] | None = None,
     provenance: Provenance | None = None,
 ) -> Network:
-    """Build the network; with ``shapes``, of own keys, as wide, grouped and long as they say.
+    """Build an architecture's network; ``shapes``, by our keys, decide widths, groups and length.
 
     Parameters are torch's usual random ones (or unallocated, under ``torch.device("meta")``).
     Raises WeightsInvalid for shapes that make no chain.

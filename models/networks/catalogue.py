@@ -34,11 +34,11 @@ def architecture(name: str) -> Architecture:
 
 
 def build_on_meta(name: str) -> Network:
-    """Build a network without memory for its weights, to ask it about its layers."""
+    """Build a network on torch's meta device: layers and shapes, no memory for weights."""
     with torch.device("meta"):
         return build(architecture(name))
 
 
 def describe_layers(name: str) -> list[LayerInfo]:
-    """Describe the layers of a network whose weights need not be there."""
+    """Describe a network's layers, whether or not its weights are on this machine."""
     return build_on_meta(name).describe()

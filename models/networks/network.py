@@ -21,7 +21,12 @@ from models.networks.steps import AdaptiveAveragePool, BatchNorm, Flatten, Linea
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the weights of a network come from."""
+    """Where the weights of a network come from.
+
+    ``source`` is yours, published, starter or random; ``sha256`` is that of the file, empty for
+    random weights, which are not ``trained``. ``preprocessing`` and ``norm`` are what they were
+    trained with.
+    """
 
     source: str
     sha256: str
@@ -147,7 +152,7 @@ class Network(nn.Module):
         return dict(pair for layer in self.layers for pair in layer.tensors())
 
     def assign_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take these tensors, of our own keys and the right shapes, for the network's own."""
+        """Make these tensors the network's own, without a copy; keys are ours, shapes must fit."""
         for layer in self.layers:
             for step in layer.steps:
                 prefix = layer.prefix(step)
@@ -163,7 +168,7 @@ class Network(nn.Module):
         return pixels
 
     def sizes(self, pixels: Size) -> list[tuple[Layer, list[Size]]]:
-        """Derive, for each layer that an input of this size reaches, its steps' input sizes.
+        """List the layers that an input of this size reaches, each with its steps' input sizes.
 
         The last of a layer's sizes is its output. A fully connected layer that was made for
         another size ends the list, and so does a map that has shrunk to nothing.

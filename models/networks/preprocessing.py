@@ -102,7 +102,7 @@ def _clip(value: float, limit: int) -> float:
 
 
 def frame(photo: tuple[int, int], preprocessing: Preprocessing, fit: str = "crop") -> Frame:
-    """Say where a photo of (width, height) comes to lie."""
+    """Compute where a photo of (width, height) lies in the square that the network sees."""
     (width, height), size = photo, preprocessing.size
     across, down = _resized(photo, preprocessing, fit)
     left, top = round((size - across) / 2), round((size - down) / 2)

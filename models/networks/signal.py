@@ -101,7 +101,7 @@ class Signal:
     features: tuple[int, ...] | None = None
 
     def window(self, saved: Tensor, maps_per_entry: int = 1) -> Tensor:
-        """Cut what was remembered of whole maps (M, C, H, W) to this signal's windows.
+        """Cut what was saved of whole maps (M, C, H, W) to this signal's windows.
 
         ``maps_per_entry`` maps share one entry of the second axis. The result is (N, C, h, w),
         (N, 1, h, w) for a signal in one map, or (1, C, H, W) where one answer serves all.
@@ -123,7 +123,7 @@ class Signal:
         return rows.length == rows.size and columns.length == columns.size
 
     def dense(self, channels: int) -> Signal:
-        """Spell out all maps where only one has been carried."""
+        """Return the same with all ``channels`` maps; those that were left out are zero."""
         if self.features is None:
             return self
         n, _, h, w = self.values.shape
@@ -132,7 +132,7 @@ class Signal:
         return replace(self, values=values, features=None)
 
     def parts(self, count: int) -> Iterator[Signal]:
-        """Part the batch into batches of at most ``count`` signals."""
+        """Split the batch into batches of at most ``count`` signals."""
         for start in range(0, len(self.images), count):
             some = slice(start, start + count)
             yield Signal(

@@ -32,7 +32,7 @@ LANES = 64
 
 
 class Step(nn.Module):
-    """One step of a network; as it stands, a step that changes no shape and remembers nothing."""
+    """One operation of a layer; by default it keeps the shape and saves nothing."""
 
     derives = False
     """Does its derivative, where a rule asks for it, need the forward input?"""
@@ -207,7 +207,7 @@ def _unpack(packed: Tensor, signal: Signal, channels: int) -> Tensor:
 
 
 class Sigmoid(nn.Sigmoid, Step):
-    """LeNet-5's squashing; passed by unchanged, or by its derivative."""
+    """Sigmoid, LeNet-5's nonlinearity; the signal passes unchanged, or times its derivative."""
 
     derives = True
 
@@ -221,7 +221,7 @@ class Sigmoid(nn.Sigmoid, Step):
 
 
 class LocalResponseNorm(nn.LocalResponseNorm, Step):
-    """Local response normalisation across maps; the paper does not invert it, so it is passed."""
+    """Local response normalisation across maps; not inverted (as in the paper), or derived."""
 
     derives = True
 
@@ -271,7 +271,7 @@ class BatchNorm(nn.BatchNorm2d, Step):
 
 
 class Pool(Sliding):
-    """A step that sums a window up in one value, for every map on its own."""
+    """A step that makes one value of each window, map by map."""
 
     def __init__(
         self, kernel: int, stride: int, padding: int = 0, *, ceil_mode: bool = False
@@ -469,7 +469,7 @@ class Linear(nn.Linear, Step):
 
 
 class Dropout(nn.Dropout, Step):
-    """Dropout: there while training, the identity otherwise, both ways."""
+    """Dropout: active in training only; otherwise the identity, up and down."""
 
     def backward(self, signal: Signal, saved: Saved, rule: Rule, input_size: Size) -> Signal:
         """Pass the signal."""

@@ -6,8 +6,8 @@ are derived from the fields of ``Choice``: a new option is one line here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from models.errors import InvalidChoice
@@ -54,7 +54,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Option:
-    """An option as programs derive their forms from it; ``words`` are all its values, if few."""
+    """One declared option: all that forms, addresses and commands need to know of it.
+
+    ``form`` is how its value is written, ``words`` lists the values where there are few,
+    ``when_absent`` says what its default means.
+    """
 
     name: str
     form: Form
@@ -73,16 +77,22 @@ class Option:
         )
 
 
-def options_of(choice_type: type = Choice) -> Iterator[Option]:
-    """Yield the options that a dataclass declares, in their order: a choice's, or another's."""
+def options_of(choice_type: type = Choice) -> tuple[Option, ...]:
+    """Return the options that a dataclass declares, in their order: a choice's, or another's."""
+    return _options_of(choice_type)
+
+
+@cache  # a page writes hundreds of links
+def _options_of(choice_type: Any) -> tuple[Option, ...]:
     hints = get_type_hints(choice_type)
-    for each in fields(choice_type):
-        if "meaning" not in each.metadata:
-            continue  # a field that is no option
-        hint = hints[each.name]
-        words = get_args(hint) if get_origin(hint) is Literal else ()
-        form: Form = "word" if words else _form(hint)
-        yield Option(each.name, form, each.default, words, hint, **each.metadata)
+    declared = (each for each in fields(choice_type) if "meaning" in each.metadata)
+    return tuple(_option(each, hints[each.name]) for each in declared)
+
+
+def _option(declared: Field[Any], hint: Any) -> Option:
+    words = get_args(hint) if get_origin(hint) is Literal else ()
+    form: Form = "word" if words else _form(hint)
+    return Option(declared.name, form, declared.default, words, hint, **declared.metadata)
 
 
 def _form(hint: Any) -> Form:

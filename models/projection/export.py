@@ -21,7 +21,7 @@ COMPRESSION = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 
 
 def encode_png(picture: Image.Image, metadata: PngInfo | None = None) -> bytes:
-    """Write a picture as PNG, without metadata but what is ``metadata``."""
+    """Write a picture as PNG, with this metadata and no other."""
     file = io.BytesIO()
     picture.save(file, "PNG", pnginfo=metadata, **COMPRESSION)
     return file.getvalue()
@@ -34,7 +34,7 @@ def provenance_text(view: Visualization) -> str:
 
 
 def to_png_sheet(view: Visualization) -> bytes:
-    """Draw all projections beside their patches on one sheet, which says in a text chunk whose."""
+    """Draw all projections beside their patches on one sheet; a text chunk has the provenance."""
     cells = [(each.picture, each.patch, _caption(each)) for each in view.projections]
     metadata = PngInfo()
     metadata.add_itxt("deconvnet", provenance_text(view))
@@ -55,7 +55,7 @@ def entry_names(each: Projection) -> tuple[str | None, str]:
 
 
 def to_zip(view: Visualization, document: str) -> bytes:
-    """Pack the pictures and ``visualization.json``, stored, with one fixed date."""
+    """Pack the pictures and ``visualization.json``, uncompressed, all of one fixed date."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo("visualization.json"), document)

@@ -42,7 +42,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """What the device gave for a choice: units, strongest first, and what each brought to pixels.
+    """What was computed for a choice: its units, strongest first, and a reconstruction of each.
 
     All of it is on the host; ``classes`` are the most probable ones, None without a classifier.
     """

@@ -38,7 +38,7 @@ def open_folders(data: Path) -> tuple[ImageFolder, ImageFolder | None]:
 
 
 class Photos(Dataset[tuple[Tensor, int]]):
-    """The photos of a folder as pixels (C, H, W) and class; with a plan, cropped at random."""
+    """The photos of a folder as pixels (C, H, W) and class; with a config, cropped at random."""
 
     def __init__(
         self, folder: ImageFolder, preprocessing: Preprocessing, config: TrainingConfig | None

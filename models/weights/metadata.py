@@ -15,7 +15,7 @@ D = TypeVar("D", Preprocessing, Normalization)
 
 
 def provenance_of(file: WeightsFile, architecture: Architecture, source: str) -> Provenance:
-    """Say where a file's weights come from and what they want to see; raises WeightsInvalid."""
+    """Collect where a file's weights come from and how photos must be shown to them."""
     classes = read_classes(file)
     return Provenance(
         source=source,

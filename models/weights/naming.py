@@ -78,5 +78,5 @@ def _pairs(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
 
 
 def is_learned(key: str) -> bool:
-    """Batch norm's batch counter is of no use here."""
+    """Tell whether a key names something learned; batch norm's batch counter is not."""
     return not key.endswith("num_batches_tracked")
