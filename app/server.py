@@ -33,6 +33,10 @@ class Server(uvicorn.Server):
         self.engine.stopping = True
         notice = 0.0 if at_once else self.engine.settings.stop_notice
         stop = partial(super().handle_exit, sig, frame)
+        drain = self.engine.settings.drain_seconds
+        # a little before uvicorn cuts what is left, so that it still gets an honest answer
+        end = notice + max(0.5 * drain, drain - 1.0)
+        self._loop.call_soon_threadsafe(self.engine.stop_within, end)
         self._loop.call_soon_threadsafe(self._loop.call_later, notice, stop)
 
 

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 import models
 from app.api.openapi import problems
 from app.engine.registry import NetworkRegistry
 from app.web import documents
-from app.web.dependencies import EngineHere, NameHere
+from app.web.dependencies import EngineHere, NameHere, admit
 
 router = APIRouter(tags=["api"])
 
@@ -41,11 +41,13 @@ def summarize(registry: NetworkRegistry, name: str) -> documents.NetworkSummary:
     response_description="The network.",
     responses=problems(404, 422, 503),
 )
-async def show_network(network: NameHere, engine: EngineHere) -> documents.NetworkDocument:
+async def show_network(
+    request: Request, network: NameHere, engine: EngineHere
+) -> documents.NetworkDocument:
     """Show a network's layers in order, and its weights with their provenance."""
     summary = await asyncio.to_thread(summarize, engine.registry, network)
     if summary.weights.state == "ready":
-        loaded = await engine.network(network)
+        loaded = await admit(request, engine, lambda: engine.network(network))
         layers = loaded.describe()
     else:
         layers = await asyncio.to_thread(models.describe_layers, network)

@@ -16,7 +16,7 @@ from app.web.dependencies import (
     PhotoInput,
     PhotoInputHere,
     UploadsHere,
-    until_disconnect,
+    admit,
 )
 from app.web.metrics import note
 
@@ -59,9 +59,11 @@ async def visualize(
     The answer is JSON, one contact sheet (PNG), a ZIP of pictures, or numpy arrays (NPZ).
     """
     media_type = answers.negotiate(request.headers.get("accept", ""))
-    with engine.queue_slot():
-        work = engine.with_deadline(make_answer(engine, uploads, sent, choice, media_type, request))
-        answer = await until_disconnect(request, work)
+    answer = await admit(
+        request,
+        engine,
+        lambda: make_answer(engine, uploads, sent, choice, media_type, request),
+    )
     name = f"{choice.network or 'visualization'}.{answers.SUFFIXES[media_type]}"
     return Response(
         answer.content,

@@ -73,7 +73,8 @@ def _visualize(
     output: Path,
 ) -> None:
     import models
-    from app.photos.uploads import read_photo_file, write_atomically
+    from app.photos.store import write_atomically
+    from app.photos.uploads import read_photo_file
     from app.web import answers
 
     photo = read_photo_file(image, settings)
@@ -83,7 +84,7 @@ def _visualize(
     )
     content = answers.encode(view, photo, media_type)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, content)
+    write_atomically(output, (content,))
 
 
 def _plan(images: list[Path], output: Path) -> Iterator[tuple[Path, Path]]:

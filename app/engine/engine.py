@@ -21,7 +21,7 @@ import models
 from app.engine.cache import ByteLRU
 from app.engine.registry import NetworkRegistry
 from app.engine.single_flight import SingleFlight
-from app.photos.uploads import Photo
+from app.photos.store import Photo
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -35,6 +35,10 @@ class QueueFull(models.DeconvnetError):
 
 class Overdue(models.DeconvnetError):
     """The request took longer than the `seconds` that a request may."""
+
+
+class Stopping(models.DeconvnetError):
+    """The server stopped before the request could be finished."""
 
 
 class ClientLeft(models.DeconvnetError):
@@ -82,6 +86,8 @@ class Engine:
         self._encoders = ThreadPoolExecutor(2, "encoder", models.use_one_core)
         self._single_flight = SingleFlight()
         self._slots_taken = 0
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._end = math.inf
         self._service_seconds = 0.5
 
     # The queue
@@ -102,13 +108,24 @@ class Engine:
         return max(1, math.ceil(self._slots_taken * self._service_seconds))
 
     async def with_deadline(self, work: Awaitable[T]) -> T:
-        """Await work for as long as a request may take; raises Overdue after that."""
-        seconds = self.settings.request_seconds
+        """Await work for as long as a request may take; raises Overdue or Stopping after that."""
+        seconds, now = self.settings.request_seconds, asyncio.get_running_loop().time()
+        deadline = asyncio.timeout_at(min(now + seconds, self._end))
         try:
-            async with asyncio.timeout(seconds):
+            async with deadline:
+                self._deadlines.add(deadline)
                 return await work
         except TimeoutError:
-            raise Overdue(seconds=seconds) from None
+            raise (Stopping() if self.stopping else Overdue(seconds=seconds)) from None
+        finally:
+            self._deadlines.discard(deadline)
+
+    def stop_within(self, seconds: float) -> None:
+        """Let every request, running or new, end within so many seconds (call it on the loop)."""
+        self.stopping = True
+        self._end = asyncio.get_running_loop().time() + seconds
+        for deadline in self._deadlines:
+            deadline.reschedule(min(deadline.when() or math.inf, self._end))
 
     async def on_device(self, work: Callable[[], T]) -> T:
         """Run work on the device when its turn comes; cancelled in the queue, it never runs."""

@@ -9,8 +9,8 @@ import models
 from app.engine.engine import Engine
 from app.pages.layer_view import Explorer, explore, page_context
 from app.pages.links import FIELDS, Click, Link, read_click, read_link
-from app.photos.uploads import Photo
-from app.web.dependencies import EngineHere, UploadsHere, until_disconnect
+from app.photos.store import Photo
+from app.web.dependencies import EngineHere, UploadsHere, admit
 from app.web.errors import Problem, problem_of
 from app.web.templates import is_partial, show
 
@@ -25,7 +25,7 @@ async def enter(
     """Go to a network's last convolutional layer."""
     if network is None:
         network = await asyncio.to_thread(engine.registry.default)
-    layers = await layers_of(engine, network)
+    layers = await admit(request, engine, lambda: layers_of(engine, network))
     last = [layer.name for layer in layers if layer.kind == "conv"][-1]
     link = read_link(id, network, last, request.query_params)
     return RedirectResponse(str(link), 303)
@@ -73,10 +73,7 @@ async def follow(engine: Engine, photo: Photo, link: Link, click: Click) -> Link
 async def visit(request: Request, engine: Engine, photo: Photo, link: Link) -> Response:
     """Show what a link asks for, or how to get the weights that it takes."""
     try:
-        with engine.queue_slot():
-            seen, layers = await until_disconnect(
-                request, engine.with_deadline(explore(engine, photo, link))
-            )
+        seen, layers = await admit(request, engine, lambda: explore(engine, photo, link))
     except models.WeightsError as error:
         problem = problem_of(error)
         layers = await layers_of(engine, link.network)

@@ -11,7 +11,7 @@ from app import VERSION
 from app.engine.engine import Engine
 from app.engine.registry import NetworkRegistry
 from app.pages.links import Link, archive_address, picture_address
-from app.photos.uploads import Photo
+from app.photos.store import Photo
 from app.web.fragments import WeightsOffer, weights_offer
 
 TOP = 9

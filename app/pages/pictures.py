@@ -9,15 +9,16 @@ from fastapi import APIRouter, Request, Response
 from PIL import Image
 
 import models
-from app.engine.engine import Engine
+from app.engine.engine import Answer, Engine
 from app.pages.layer_view import cache_version
 from app.pages.links import read_choice
 from app.photos.samples import find_sample, thumbnail
-from app.photos.uploads import Photo, Uploads
+from app.photos.store import Photo
+from app.photos.uploads import Uploads
 from app.web import answers
-from app.web.dependencies import EngineHere, UploadsHere, until_disconnect
+from app.web.dependencies import EngineHere, UploadsHere, admit
 
-PHOTO_SIZE = (1200, 1200)
+PHOTO_SIDE = 1200
 FOR_EVER = "private, max-age=31536000, immutable"
 
 Part = Literal["projection", "patch", "map", "card"]
@@ -35,11 +36,21 @@ def show_sample(name: str) -> Response:
 
 
 @router.get("/images/{id}/photo.jpg")
-async def show_photo(id: str, engine: EngineHere, uploads: UploadsHere) -> Response:
+async def show_photo(
+    request: Request, id: str, engine: EngineHere, uploads: UploadsHere
+) -> Response:
     """Show an uploaded photo, from pixels that we wrote."""
-    photo = await uploads.find(id)
-    content = await engine.beside(lambda: _jpeg(photo.picture))
-    return Response(content, media_type="image/jpeg", headers=_cached(FOR_EVER))
+
+    async def work() -> Answer:
+        photo = await uploads.find(id)
+
+        async def make() -> Answer:
+            return Answer(await engine.beside(lambda: _jpeg(photo.picture)))
+
+        return await engine.answer(("photo", photo.id), make)
+
+    answer = await admit(request, engine, work)
+    return Response(answer.content, media_type="image/jpeg", headers=_cached(FOR_EVER))
 
 
 @router.get("/images/{id}/{network}/{layer}/view.zip")
@@ -99,8 +110,7 @@ async def _visit(
         view = await engine.see(photo, await engine.network(network), choice)
         return await make(photo, view)
 
-    with engine.queue_slot():
-        return await until_disconnect(request, engine.with_deadline(work()))
+    return await admit(request, engine, work)
 
 
 async def _picture(
@@ -130,9 +140,11 @@ def _only(view: models.Visualization, feature: int) -> models.Visualization:
 
 def _jpeg(picture: Image.Image) -> bytes:
     file = io.BytesIO()
-    small = picture.copy()
-    small.thumbnail(PHOTO_SIZE, Image.Resampling.LANCZOS)
-    small.save(file, "JPEG", quality=88)
+    if max(picture.size) > PHOTO_SIDE:  # without a copy of the full photo
+        scale = PHOTO_SIDE / max(picture.size)
+        width, height = (max(1, round(edge * scale)) for edge in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    picture.save(file, "JPEG", quality=88)
     return file.getvalue()
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 import models
 from app.photos.samples import SAMPLES, Sample, find_sample, read_sample
 from app.settings import Settings
-from app.web.dependencies import EngineHere, UploadsHere
+from app.web.dependencies import EngineHere, UploadsHere, admit
 from app.web.errors import Problem
 from app.web.fragments import Refusal
 from app.web.templates import is_partial, show
@@ -59,23 +59,30 @@ def _limit(request: Request) -> int:
 
 @router.post("/images")
 async def receive(
-    uploads: UploadsHere, image: Annotated[list[UploadFile] | None, File()] = None
+    request: Request,
+    engine: EngineHere,
+    uploads: UploadsHere,
+    image: Annotated[list[UploadFile] | None, File()] = None,
 ) -> RedirectResponse:
     """Take a photo, and go where it is explored."""
     file = next((each for each in image or () if each.size), None)
     if file is None:
         raise models.InvalidChoice("no_photo")
-    photo = await uploads.receive(await file.read())
+    data = await file.read()
+    photo = await admit(request, engine, lambda: uploads.receive(data))
     return RedirectResponse(f"/images/{photo.id}", 303)
 
 
 @router.post("/samples/{name}")
-async def receive_sample(name: str, uploads: UploadsHere) -> RedirectResponse:
+async def receive_sample(
+    request: Request, name: str, engine: EngineHere, uploads: UploadsHere
+) -> RedirectResponse:
     """Take a sample photo as if it had been uploaded."""
     sample = find_sample(name)
     if sample is None:
         raise models.InvalidChoice("no_sample", name=name[:40])
-    photo = await uploads.receive(await asyncio.to_thread(read_sample, sample))
+    data = await asyncio.to_thread(read_sample, sample)
+    photo = await admit(request, engine, lambda: uploads.receive(data))
     return RedirectResponse(f"/images/{photo.id}", 303)
 
 

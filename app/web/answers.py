@@ -7,7 +7,7 @@ from functools import partial
 from PIL import Image
 
 import models
-from app.photos.uploads import Photo
+from app.photos.store import Photo
 from app.web import documents
 from app.web.errors import NotAcceptable
 

@@ -1,14 +1,15 @@
 """What the routes of the API and of the pages take from a request."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, File, Form, Path, Request, UploadFile
 
 import models
 from app.engine.engine import ClientLeft, Engine
-from app.photos.uploads import Photo, Uploads
+from app.photos.store import Photo
+from app.photos.uploads import Uploads
 from app.web.errors import WrongMediaType
 
 T = TypeVar("T")
@@ -64,6 +65,16 @@ class PhotoInput:
 
 NameHere = Annotated[str, Path(description="A name from `GET /networks`.")]
 PhotoInputHere = Annotated[PhotoInput, Depends(read_photo)]
+
+
+async def admit(request: Request, engine: Engine, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Do what a request asks for: within the queue, in time, and only while its client waits.
+
+    The one door to everything that decodes, computes or encodes. Raises QueueFull, Overdue,
+    Stopping, ClientLeft.
+    """
+    with engine.queue_slot():
+        return await until_disconnect(request, engine.with_deadline(work()))
 
 
 async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:

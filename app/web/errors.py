@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 import models
 from app.engine import engine
-from app.photos import decoding, uploads
+from app.photos import decoders, decoding, store, uploads
 from app.web.sentences import sentence
 
 MEDIA_TYPE = "application/problem+json"
@@ -39,6 +39,10 @@ STATUS: Mapping[type[Exception], int] = {
     uploads.NoSuchPhoto: 404,
     uploads.PhotoExpired: 410,
     uploads.StorageFull: 503,
+    uploads.StorageRefused: 503,
+    store.SecretInvalid: 503,
+    decoders.DecoderLost: 503,
+    engine.Stopping: 503,
     engine.QueueFull: 503,
     engine.Overdue: 503,
     models.OutOfMemory: 503,
@@ -52,6 +56,8 @@ WORTH_RETRYING = (
     models.WeightsArriving,
     engine.QueueFull,
     engine.Overdue,
+    engine.Stopping,
+    decoders.DecoderLost,
     models.OutOfMemory,
 )
 

@@ -141,7 +141,6 @@ SENTENCES: Mapping[str, str] = {
     "UnreadablePhoto.damaged": (
         "The picture is damaged and cannot be decoded: send it again as {readable}."
     ),
-    "UnreadablePhoto.decoder_died": "The picture's decoder gave up on this file.",
     "PhotoTooLarge.too_many_pixels": "The photo has over {limit:,} pixels: make it smaller.",
     "PhotoTooLarge.too_much_memory": "Decoding this photo takes more memory than allowed.",
     "PhotoTooLarge.too_many_scans": (
@@ -167,12 +166,19 @@ SENTENCES: Mapping[str, str] = {
     "NoSuchPhoto.forgotten": "No photo has the id '{id}'.",
     "PhotoExpired": "This photo's time is over and it was deleted: upload it again.",
     "StorageFull": "The server has no disk space left for this photo.",
+    "StorageRefused": "The server cannot keep photos just now ({cause}): its owner must look.",
+    "SecretInvalid": (
+        "{file} holds {nbytes} bytes where the secret behind the links of photos should be: "
+        "remove it, and a new one is made (links made with the old one end)."
+    ),
+    "DecoderLost": "The process that decodes photos died twice at this one: ask again soon.",
     # requests
     "QueueFull": "The server is busy: ask again in {retry_after} s.",
     "Overdue": (
         "This took longer than {seconds:g} s: ask for fewer projections, "
         "or again when the server is less busy."
     ),
+    "Stopping": "The server is stopping, and this was not finished in time: ask again soon.",
     "ClientLeft": "The client left before its answer was ready.",
     "OutOfMemory": (
         "The device's memory did not suffice for {step}: close what else uses it, or ask later."

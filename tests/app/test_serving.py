@@ -206,6 +206,29 @@ def test_stopping_loses_no_accepted_request_and_leaves_no_orphan(tmp_path: Path)
     assert "Traceback" not in server.log.read_text()
 
 
+def test_what_the_drain_limit_cuts_gets_an_honest_answer(tmp_path: Path) -> None:
+    with serving(tmp_path, STOP_NOTICE="0", DRAIN_SECONDS="2") as server:
+        server.visualize(photo())
+        started = threading.Barrier(25)
+
+        def ask(number: int) -> int:
+            started.wait()
+            return server.visualize(photo(300 + number, 200), top=64)[0]
+
+        def stop() -> None:
+            started.wait()
+            time.sleep(0.5)
+            server.process.send_signal(signal.SIGTERM)
+
+        stopping = threading.Thread(target=stop)
+        stopping.start()
+        statuses = together(24, ask)
+        assert set(statuses) == {200, 503}
+        stopping.join()
+        assert server.process.wait(30) == -signal.SIGTERM
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_ctrl_c_ends_without_a_traceback(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         server.process.send_signal(signal.SIGINT)

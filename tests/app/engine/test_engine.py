@@ -11,10 +11,10 @@ from PIL import Image
 
 import models
 from app.engine.cache import ByteLRU
-from app.engine.engine import Answer, ClientLeft, Engine, Overdue, QueueFull
+from app.engine.engine import Answer, ClientLeft, Engine, Overdue, QueueFull, Stopping
 from app.engine.registry import NetworkRegistry
 from app.engine.single_flight import SingleFlight
-from app.photos.uploads import Photo
+from app.photos.store import Photo
 from tests.refusals import refused
 from tests.serving import settings_in
 
@@ -364,3 +364,16 @@ def test_long_work_takes_turns_on_the_device_with_what_is_quick(engine: Engine) 
 
     asyncio.run(work())
     assert order.index("quick") < order.index("step 2")
+
+
+def test_stopping_ends_what_would_take_longer_than_the_drain(engine: Engine) -> None:
+    async def work() -> None:
+        running = asyncio.ensure_future(engine.with_deadline(asyncio.sleep(60)))
+        await asyncio.sleep(0.01)
+        engine.stop_within(0.05)
+        with refused(Stopping, match="The server is stopping"):
+            await running
+        with pytest.raises(Stopping):
+            await engine.with_deadline(asyncio.sleep(60))
+
+    run(asyncio.wait_for(work(), 20))

@@ -17,6 +17,7 @@ import anyio
 import pytest
 from PIL import Image, ImageDraw
 
+from app.photos.decoders import DecoderLost
 from app.photos.decoding import (
     Limits,
     PhotoTooLarge,
@@ -25,7 +26,8 @@ from app.photos.decoding import (
     decode,
     webp_size,
 )
-from app.photos.uploads import NoSuchPhoto, PhotoExpired, StorageFull, Uploads, read_secret
+from app.photos.store import SecretInvalid, read_secret
+from app.photos.uploads import NoSuchPhoto, PhotoExpired, StorageFull, Uploads
 from app.settings import Settings
 from tests.refusals import refused
 from tests.serving import png_header
@@ -337,6 +339,62 @@ def test_a_damaged_file_in_the_store_is_decoded_anew(tmp_path: Path) -> None:
     assert again.picture.tobytes() == photo.picture.tobytes()
 
 
+def test_overwritten_pixels_are_not_served_and_uploading_again_repairs_them(tmp_path: Path) -> None:
+    data = encode(scene())
+    photo = with_uploads(tmp_path, lambda uploads: uploads.receive(data))
+    (file,) = (tmp_path / "photos").iterdir()
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1
+    file.write_bytes(content)
+
+    async def work(uploads: Uploads) -> None:
+        with refused(NoSuchPhoto, match="upload it again"):
+            await uploads.find(photo.id)
+        assert (await uploads.receive(data)).picture.tobytes() == photo.picture.tobytes()
+
+    with_uploads(tmp_path, work)
+    again = with_uploads(tmp_path, lambda uploads: uploads.find(photo.id))
+    assert again.picture.tobytes() == photo.picture.tobytes()
+
+
+def test_a_photo_that_version_0_1_kept_is_still_read(tmp_path: Path) -> None:
+    photo = with_uploads(tmp_path, lambda uploads: uploads.receive(encode(scene())))
+    (file,) = (tmp_path / "photos").iterdir()
+    head = f"P6\n# {photo.sha256} PNG\n60 40\n255\n"
+    file.write_bytes(head.encode() + photo.picture.tobytes())
+    again = with_uploads(tmp_path, lambda uploads: uploads.find(photo.id))
+    assert (again.sha256, again.format) == (photo.sha256, "PNG")
+    assert again.picture.tobytes() == photo.picture.tobytes()
+
+
+def test_all_who_ask_for_a_photo_at_once_get_one_copy(tmp_path: Path) -> None:
+    photo = with_uploads(tmp_path, lambda uploads: uploads.receive(encode(scene(900, 700))))
+
+    async def work(uploads: Uploads) -> None:
+        copies = await asyncio.gather(*(uploads.find(photo.id) for _ in range(12)))
+        assert len({id(each.picture) for each in copies}) == 1
+        assert uploads.cache.nbytes == 0  # the photo is beyond this budget
+
+    with_uploads(tmp_path, work, picture_bytes=1000)
+
+
+def test_the_same_photo_sent_by_many_at_once_is_decoded_once(tmp_path: Path) -> None:
+    data = slow_photo()
+
+    async def work(uploads: Uploads) -> None:
+        photos = await asyncio.gather(*(uploads.receive(data) for _ in range(6)))
+        assert len({id(each.picture) for each in photos}) == 1
+
+    with_uploads(tmp_path, work, decode_seconds=60, decoders=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"short"])
+def test_a_secret_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "secret").write_bytes(content)
+    with refused(SecretInvalid, match=f"holds {len(content)} bytes where the secret"):
+        read_secret(tmp_path / "secret")
+
+
 def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
     async def work(uploads: Uploads) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -389,12 +447,12 @@ def test_the_death_of_a_decoder_costs_no_photo(tmp_path: Path) -> None:
     with_uploads(tmp_path, work, decode_seconds=60)
 
 
-def test_a_photo_whose_decoder_always_dies_is_refused(tmp_path: Path) -> None:
+def test_a_photo_whose_decoder_always_dies_may_be_sent_again(tmp_path: Path) -> None:
     async def work(uploads: Uploads) -> None:
         await uploads.warm()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(kill_decoders, 1000)
-            with refused(UnreadablePhoto, match="gave up"):
+            with refused(DecoderLost, match="died twice at this one: ask again"):
                 await uploads.receive(slow_photo())
             tasks.cancel_scope.cancel()
         assert (await uploads.receive(encode(scene(9, 9)))).picture.size == (9, 9)
@@ -428,8 +486,8 @@ def children() -> list[int]:
 
 def test_eight_processes_agree_on_one_secret(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib, app.photos.uploads\n"
-        "print(app.photos.uploads.read_secret(pathlib.Path(sys.argv[1])).hex())"
+        "import sys, pathlib, app.photos.store\n"
+        "print(app.photos.store.read_secret(pathlib.Path(sys.argv[1])).hex())"
     )
     runs = [
         subprocess.Popen([sys.executable, "-c", code, tmp_path / "secret"], stdout=subprocess.PIPE)

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 import models
 from app.engine import engine
 from app.main import create_app
-from app.photos import decoding, uploads
+from app.photos import decoders, decoding, store, uploads
 from app.web import errors
 from tests.serving import LOCAL, client_in, settings_in, state_of
 
@@ -25,6 +25,10 @@ AN_ERROR: dict[type[Exception], models.DeconvnetError] = {
     uploads.NoSuchPhoto: uploads.NoSuchPhoto(id="0"),
     uploads.PhotoExpired: uploads.PhotoExpired(),
     uploads.StorageFull: uploads.StorageFull(),
+    uploads.StorageRefused: uploads.StorageRefused(cause=OSError(30, "Read-only file system")),
+    store.SecretInvalid: store.SecretInvalid(file="secret", nbytes=0),
+    decoders.DecoderLost: decoders.DecoderLost(),
+    engine.Stopping: engine.Stopping(),
     engine.QueueFull: engine.QueueFull(retry_after=7),
     engine.Overdue: engine.Overdue(seconds=30.0),
     engine.ClientLeft: engine.ClientLeft(),
@@ -93,3 +97,27 @@ def test_readiness_ends_before_the_server_does(tmp_path: Path) -> None:
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/problem+json"
         assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("address", ["/images", "/samples/chelsea"])
+def test_photos_come_through_the_same_door_as_all_work(tmp_path: Path, address: str) -> None:
+    from tests.serving import photo, sent
+
+    with client_in(tmp_path, queue_limit=1) as client:
+        with client.app.state.engine.queue_slot():  # type: ignore[attr-defined]
+            refused = client.post(address, **sent(photo()), follow_redirects=False)
+        assert refused.status_code == 503 and int(refused.headers["retry-after"]) >= 1
+        taken = client.post(address, **sent(photo()), follow_redirects=False)
+        assert taken.status_code == 303
+        shown = f"{taken.headers['location']}/photo.jpg"
+        with client.app.state.engine.queue_slot():  # type: ignore[attr-defined]
+            assert client.get(shown).status_code == 503
+        assert client.get(shown).status_code == 200
+
+
+def test_a_photo_that_takes_longer_than_a_request_may_is_503(tmp_path: Path) -> None:
+    from tests.serving import photo, sent
+
+    with client_in(tmp_path, request_seconds=0.001) as client:
+        answer = client.post("/images", **sent(photo(3000, 2000)))
+        assert answer.status_code == 503 and "Retry-After" in answer.headers

@@ -10,14 +10,24 @@ from typing import TypeGuard
 import pytest
 
 import models
-from app.engine import downloads
-from app.photos import decoding, uploads
+from app.engine import downloads, engine
+from app.photos import decoders, decoding, store, uploads
 from app.web import errors
 from app.web.sentences import SENTENCES, sentence
 from models.weights import download
 
 ROOT = Path(__file__).parents[3]
-HOMES = (models.errors, download, downloads, decoding, uploads, errors.engine, errors)  # type: ignore[attr-defined]
+HOMES = (
+    models.errors,
+    download,
+    downloads,
+    decoding,
+    decoders,
+    store,
+    uploads,
+    engine,
+    errors,
+)
 MADE = {"how", "network", "megabytes", "in_megabytes"}
 """What ``sentence`` makes of the fields `info` and `nbytes`."""
 TYPED = {

@@ -1,0 +1,74 @@
+"""The processes that decode photos: few, bounded, and replaced when one dies or is killed."""
+
+import contextlib
+
+import anyio
+import anyio.to_process
+
+import models
+from app.photos.decoding import Limits, PhotoTooLarge, Pixels, UnreadablePhoto, decode_within
+from app.settings import Settings
+
+DEATHS = (
+    anyio.BrokenWorkerProcess,
+    anyio.BrokenResourceError,
+    anyio.EndOfStream,
+    BrokenPipeError,
+    ProcessLookupError,
+)
+"""How the death of a decoder shows itself, whoever killed it and whenever."""
+
+
+class DecoderLost(models.DeconvnetError):
+    """The process that decoded the photo died twice; the photo may be read at another try."""
+
+
+class Decoders:
+    """Decodes photos in child processes, so many at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.limits = limits_of(settings)
+        self._at_work = anyio.CapacityLimiter(settings.decoders)
+
+    async def decode(self, data: bytes) -> Pixels:
+        """Decode a photo; where its decoder dies, once more in a fresh one.
+
+        Raises UnreadablePhoto, PhotoTooLarge, DecoderLost.
+        """
+        with contextlib.suppress(*DEATHS):
+            return await self._decode(data)
+        try:
+            return await self._decode(data)
+        except DEATHS:
+            raise DecoderLost from None
+
+    async def warm(self) -> None:
+        """Start a decoding process before the first photo comes."""
+        with contextlib.suppress(UnreadablePhoto, PhotoTooLarge, DecoderLost):
+            await self.decode(b"")
+
+    async def _decode(self, data: bytes) -> Pixels:
+        async with self._at_work:
+            try:
+                with anyio.fail_after(self.limits.seconds):
+                    return await anyio.to_process.run_sync(
+                        decode_within, data, self.limits, cancellable=True, limiter=_one()
+                    )
+            except TimeoutError:
+                raise PhotoTooLarge("too_slow", seconds=self.limits.seconds) from None
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Collect what the settings allow one photo to ask for."""
+    return Limits(
+        settings.max_pixels,
+        settings.max_side,
+        settings.max_aspect,
+        settings.max_scans,
+        settings.decode_seconds,
+        settings.decode_bytes,
+    )
+
+
+def _one() -> anyio.CapacityLimiter:
+    return anyio.CapacityLimiter(1)  # Decoders counts the children; anyio's own limit must not wait
