@@ -18,11 +18,26 @@ from recipes.digits import learn_digits
 from recipes.evaluation import evaluate
 from recipes.features import Lesson, distil
 from recipes.filters import correlate_neighbours, count_weak, draw_filters
+from recipes.halves import (
+    Imitation,
+    add_head,
+    choose_maps,
+    imitate,
+    make_half,
+    measure,
+    read_maps,
+    read_vgg,
+    regress,
+)
 from recipes.photos import ALIGNMENTS, is_held_out, label_photos, read_photos
 from recipes.students import make_student, read_teacher, revive
 
 log = logging.getLogger(__name__)
 PHOTOS = "starter: features distilled from BVLC AlexNet on 11,144 photos, classifier on Caltech-101"
+HALF = (
+    "starter: VGG-16 half as wide, each map imitating one of the published ImageNet VGG-16 "
+    "(Simonyan & Zisserman, CC BY 4.0), classifier on Caltech-101"
+)
 DIGITS = "starter: learned on MNIST's 60,000 training digits"
 
 
@@ -33,6 +48,9 @@ def train(options: argparse.Namespace) -> None:
     if options.network == "lenet5":
         network = learn_digits(options.data, options.steps or 12_000, work / "digits.pt")
         description = DIGITS
+    elif options.network == "vgg16":
+        network = train_half(options, work)
+        description = HALF
     else:
         network = train_on_photos(options, work)
         description = PHOTOS
@@ -61,6 +79,41 @@ def train_on_photos(options: argparse.Namespace, work: Path) -> Network:
     tune(lesson, pictures, truth, options.tuning_steps, work / "tuning.pt")
     center_scores(student)
     return student
+
+
+def train_half(options: argparse.Namespace, work: Path) -> Network:
+    """Imitate a VGG-16 with half as many maps, then learn the classes with fc8 alone."""
+    torch.manual_seed(0)
+    photos = read_photos(options.data)
+    labels = label_photos(list(photos))
+    classes = tuple(sorted(set(labels.values())))
+    learned = [photos[name] for name in photos if not is_held_out(name)]
+    teacher = read_vgg(options.teacher)
+    maps = read_maps(options.maps) if options.maps else choose_maps(teacher, learned)
+    if options.start:
+        half = assemble(read(options.start, teacher.architecture), teacher.architecture, "yours")
+    else:
+        half = make_half(teacher, maps)
+        regress(half, teacher, maps, learned)
+    if options.steps:
+        imitate(half, Imitation(teacher, maps, learned), learned, options.steps, work / "half.pt")
+    network = add_head(half, classes)
+    names = [name for name in labels if not is_held_out(name)]
+    truth = torch.tensor([classes.index(labels[name]) for name in names])
+    views = view_photos(network, [photos[name] for name in names], 4, work / "views.pt")
+    learn_classes(network, views, truth, options.head_steps, work / "classes.pt")
+    center_scores(network)
+    return network
+
+
+def report_imitation(options: argparse.Namespace) -> None:
+    """Print how much of the teacher's maps a half-wide VGG-16 leaves unexplained, held out."""
+    photos = read_photos(options.data)
+    held = [photo for name, photo in photos.items() if is_held_out(name)]
+    torch.manual_seed(0)
+    imitation = Imitation(read_vgg(options.teacher), read_maps(options.maps), held)
+    for name, share in measure(_load(options), imitation, held).items():
+        sys.stdout.write(f"{name}: {share:.3f} of the variance unexplained\n")
 
 
 def report(options: argparse.Namespace) -> None:
@@ -95,7 +148,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     learn.add_argument("--data", type=Path, required=True, help="folder of photos; .npz of digits")
     learn.add_argument("--out", type=Path, required=True, help="the .safetensors to write")
     learn.add_argument("--work", type=Path, default=Path("distillation"), help="checkpoints")
-    learn.add_argument("--teacher", type=Path, help=".npz of BVLC AlexNet's convolutions")
+    learn.add_argument("--teacher", type=Path, help=".npz of the teacher's convolutions")
+    learn.add_argument("--maps", type=Path, help="for vgg16: .json of the maps to imitate")
     learn.add_argument("--start", type=Path, help="weights to go on from instead of random ones")
     learn.add_argument("--revive", type=float, default=0.0, help=revive.__doc__)
     learn.add_argument("--steps", type=int, help="steps of the first phase")
@@ -105,13 +159,19 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     test = commands.add_parser("evaluate", help=report.__doc__)
     test.add_argument("--data", type=Path, required=True)
     test.set_defaults(run=report)
+    compare = commands.add_parser("imitation", help=report_imitation.__doc__)
+    compare.add_argument("--data", type=Path, required=True)
+    compare.add_argument("--teacher", type=Path, required=True)
+    compare.add_argument("--maps", type=Path, required=True)
+    compare.set_defaults(run=report_imitation)
     show = commands.add_parser("filters", help=show_filters.__doc__)
     show.add_argument("--out", type=Path, required=True, help="the .png to write")
     show.set_defaults(run=show_filters)
-    for command in (learn, test, show):
-        command.add_argument("--network", choices=("lenet5", *ALIGNMENTS), required=True)
+    for command in (learn, test, compare, show):
+        networks = ("lenet5", *ALIGNMENTS, "vgg16")
+        command.add_argument("--network", choices=networks, required=True)
         command.add_argument("--threads", type=int, default=torch.get_num_threads())
-    for command in (test, show):
+    for command in (test, compare, show):
         command.add_argument("weights", type=Path)
     return parser.parse_args(arguments)
 
@@ -122,3 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     torch.set_num_threads(options.threads)
     options.run(options)
+
+
+if __name__ == "__main__":
+    main()

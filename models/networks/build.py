@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
@@ -148,7 +149,7 @@ class _Maker:
         size = self.size
         if not self.flat:
             if self.architecture.adaptive is not None:
-                steps.append(AdaptiveAveragePool(self.architecture.adaptive))
+                steps.append(AdaptiveAveragePool(self._side(row, self.architecture.adaptive)))
                 size = steps[-1].shape(size)
             steps.append(Flatten())
             size = steps[-1].shape(size)
@@ -162,6 +163,14 @@ class _Maker:
             steps.append(Dropout(self.architecture.dropout))
         steps.append(Linear(size.channels, count))
         return steps if row is self.last else [*steps, self.architecture.activation()]
+
+    def _side(self, row: Dense, paper: int) -> int:
+        """Return the side that maps are averaged to: the paper's, or a smaller one that fits."""
+        if self.shapes is None:
+            return paper
+        inputs = self._shape(row.name, 2)[1]
+        side = math.isqrt(inputs // self.size.channels)
+        return side if 1 <= side < paper and side**2 * self.size.channels == inputs else paper
 
     def _shape(self, name: str, dimensions: int) -> tuple[int, ...]:
         assert self.shapes is not None

@@ -1,6 +1,8 @@
 """The starter weights' making, on toy data: alignment, resuming, what is measured."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +269,9 @@ def test_every_phase_runs_and_the_weights_know_the_folders_classes(
     assert assemble(read(out, architecture("alexnet")), architecture("alexnet"), "yours").classes
     assert "held-out pictures right" in (printed := capsys.readouterr().out)
     assert "of 64 filters weak" in printed
+
+
+def test_the_recipes_run_as_a_program() -> None:
+    command = [sys.executable, "-m", "recipes", "train", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "--teacher" in done.stdout, done.stderr

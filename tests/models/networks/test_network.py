@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from models.networks.catalogue import ARCHITECTURES, architecture, build_on_meta
 from models.networks.network import Network
 from models.networks.preprocessing import Preprocessing
 from models.networks.signal import Size
+from models.networks.steps import AdaptiveAveragePool
 from models.projection.record import record
 from tests.oracles import furthest, noise, plain, slim
 from tests.refusals import refused
@@ -491,3 +493,20 @@ def test_forward_and_record_agree_on_every_layer(name: str) -> None:
     last = network.layers[-1].name
     seen = record(network, pixels, keep=(last,))
     torch.testing.assert_close(network(pixels), seen.kept[last], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("inputs", "side"), [(8 * 49, 7), (8 * 16, 4), (8, 1)])
+def test_a_head_may_be_made_for_fewer_averages_than_the_paper_s(inputs: int, side: int) -> None:
+    shapes = {"conv1_1.weight": (8, 3, 3, 3), "fc8.weight": (5, inputs)}
+    rows = [row for row in architecture("vgg11").rows if row.name in {"conv1_1", "pool1", "fc8"}]
+    network = build(replace(architecture("vgg11"), rows=tuple(rows)), shapes)
+    assert network(torch.rand(1, 3, 224, 224)).shape == (1, 5, 1, 1)
+    pools = [step.side for step in network.modules() if isinstance(step, AdaptiveAveragePool)]
+    assert pools == [side]
+
+
+def test_a_head_of_another_shape_is_refused() -> None:
+    shapes = {"conv1_1.weight": (8, 3, 3, 3), "fc8.weight": (5, 8 * 15)}
+    rows = [row for row in architecture("vgg11").rows if row.name in {"conv1_1", "pool1", "fc8"}]
+    with refused(WeightsInvalid, match="fc8.weight is 5 x 120, which does not fit"):
+        build(replace(architecture("vgg11"), rows=tuple(rows)), shapes)

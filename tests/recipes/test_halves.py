@@ -1,0 +1,102 @@
+"""A half-wide VGG-16's making, on a toy teacher: which maps, what regression and tuning give."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.networks.network import Network
+from recipes.halves import (
+    Imitation,
+    add_head,
+    choose_maps,
+    draw_crops,
+    imitate,
+    make_half,
+    measure,
+    read_vgg,
+    regress,
+    show,
+    trace_convs,
+)
+
+CONVS = [f"conv{b}_{n}" for b, count in enumerate((2, 2, 3, 3, 3), 1) for n in range(1, count + 1)]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    """Return a VGG-16 of six maps a layer, read from an .npz as the published one is."""
+    chance, below = np.random.default_rng(0), 3
+    tensors: dict[str, np.ndarray[Any, Any]] = {}
+    for name in CONVS:
+        deviation = (2 / (9 * below)) ** 0.5 * (0.02 if below == 3 else 1)
+        weight = chance.normal(0, deviation, (6, below, 3, 3)).astype(np.float32)
+        tensors |= {f"{name}.weight": weight, f"{name}.bias": np.full(6, 0.1, np.float32)}
+        below = 6
+    file = tmp_path_factory.mktemp("teacher") / "vgg.npz"
+    np.savez(file, allow_pickle=False, **tensors)
+    return read_vgg(file)
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[Tensor]:
+    chance = torch.Generator().manual_seed(0)
+    rough = torch.rand(6, 3, 20, 24, generator=chance)
+    smooth = nn.functional.interpolate(rough, size=(130, 150), mode="bilinear")
+    return list((255 * smooth).byte())
+
+
+def test_the_maps_chosen_are_those_that_vary_and_are_read(
+    teacher: Network, photos: list[Tensor]
+) -> None:
+    readers = teacher.tensors()["conv3_2.weight"]
+    before = readers.clone()
+    readers[:, [1, 4]] = 0  # nobody reads these two maps of conv3_1
+    torch.manual_seed(0)
+    chosen = choose_maps(teacher, photos, share=4 / 6)
+    readers.copy_(before)
+    assert chosen["conv3_1"].tolist() == [0, 2, 3, 5]
+    assert all(len(rows) == 4 for rows in chosen.values())
+
+
+def test_regression_finds_the_teacher_again_where_all_maps_are_kept(
+    teacher: Network, photos: list[Tensor]
+) -> None:
+    torch.manual_seed(0)
+    half = make_half(teacher, choose_maps(teacher, photos, share=1.0))
+    for parameter in half.parameters():
+        parameter.data.normal_()
+    maps = {name: torch.arange(6) for name in CONVS}
+    regress(half, teacher, maps, photos, crops=64, places=40, ridge=1e-9)
+    crops = draw_crops(photos, 4)
+    with torch.no_grad():
+        found = trace_convs(half, show(half, crops))
+        for name, truth in trace_convs(teacher, show(teacher, crops)).items():
+            torch.testing.assert_close(found[name], truth, atol=1e-2, rtol=1e-2)
+
+
+def test_tuning_explains_more_of_the_teacher_and_goes_on_where_it_was(
+    teacher: Network, photos: list[Tensor], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    maps = choose_maps(teacher, photos)
+    imitation, half = Imitation(teacher, maps, photos), make_half(teacher, maps)
+    before = measure(half, imitation, photos, batches=1)
+    imitate(half, imitation, photos, 6, tmp_path / "half.pt", peak=1e-2)
+    after = measure(half, imitation, photos, batches=1)
+    assert sum(after.values()) < sum(before.values())
+    again = make_half(teacher, maps)
+    imitate(again, imitation, photos, 6, tmp_path / "half.pt", peak=1e-2)
+    for one, other in zip(half.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_head_reads_pool5_on_a_smaller_grid(teacher: Network, photos: list[Tensor]) -> None:
+    half = make_half(teacher, choose_maps(teacher, photos))
+    network = add_head(half, ("cat", "dog"), side=4)
+    assert network.tensors()["fc8.weight"].shape == (2, 3 * 16)
+    assert network.classes == ("cat", "dog") and network.last_fc == "fc8"
