@@ -17,10 +17,19 @@ log = logging.getLogger(__name__)
 
 
 def learn_classes(
-    network: Network, views: Sequence[Tensor], labels: Tensor, steps: int, checkpoint: Path
+    network: Network,
+    views: Sequence[Tensor],
+    labels: Tensor,
+    steps: int,
+    checkpoint: Path,
+    *,
+    dropout: float = 0.5,
 ) -> None:
     """Learn fc8 alone, on pool5 of some views of every photo, from zero."""
     head = network.layer("fc8")
+    for step in head.modules():
+        if isinstance(step, nn.Dropout):
+            step.p = dropout
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
     strength = float(views[0].float().square().mean().sqrt())

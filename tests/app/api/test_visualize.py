@@ -23,7 +23,7 @@ ZIP = {"accept": "application/zip"}
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A server with the starter weights that ship."""
-    with client_in(tmp_path_factory.mktemp("starter"), networks="zfnet,vgg16") as client:
+    with client_in(tmp_path_factory.mktemp("starter"), networks="zfnet,vgg19") as client:
         yield client
 
 
@@ -226,7 +226,7 @@ def test_many_at_once_get_the_same_answer(client: TestClient) -> None:
         ({"method": "magic"}, 422, ["method", "magic"]),
         ({"seed": "row"}, 422, ["seed"]),
         ({"fit": "tile"}, 422, ["fit"]),
-        ({"network": "vgg16"}, 503, ["vgg16"]),
+        ({"network": "vgg19"}, 503, ["vgg19"]),
         ({"image_id": "0" * 32}, 422, ["image_id"]),
     ],
 )
@@ -296,7 +296,7 @@ def test_the_networks_are_listed_with_their_state(client: TestClient) -> None:
     document = client.get("/networks").json()
     assert document["default"] == "zfnet"
     states = {each["name"]: each["weights"]["state"] for each in document["networks"]}
-    assert states == {"zfnet": "ready", "vgg16": "missing"}
+    assert states == {"zfnet": "ready", "vgg19": "missing"}
 
 
 def test_a_network_shows_its_layers_and_provenance(client: TestClient) -> None:
@@ -310,14 +310,14 @@ def test_a_network_shows_its_layers_and_provenance(client: TestClient) -> None:
 def test_a_network_without_weights_shows_its_layers_and_the_way_to_get_them(
     client: TestClient,
 ) -> None:
-    document = client.get("/networks/vgg16").json()
+    document = client.get("/networks/vgg19").json()
     assert document["weights"]["sha256"] is None
-    assert "vgg16" in document["offer"]["how"]
+    assert "vgg19" in document["offer"]["how"]
     assert [each["name"] for each in document["layers"]][-1] == "fc8"
 
 
 def test_an_unknown_network_is_404_with_the_known_ones(client: TestClient) -> None:
-    assert_problem(client.get("/networks/resnet50"), 404, "resnet50", "zfnet", "vgg16")
+    assert_problem(client.get("/networks/resnet50"), 404, "resnet50", "zfnet", "vgg19")
 
 
 def test_unknown_paths_and_methods_are_problems(client: TestClient) -> None:
@@ -328,7 +328,7 @@ def test_unknown_paths_and_methods_are_problems(client: TestClient) -> None:
 
 
 def test_random_weights_are_flagged(tmp_path: Path) -> None:
-    with client_in(tmp_path, networks="lenet5,vgg16", random_weights=True) as client:
+    with client_in(tmp_path, networks="lenet5,vgg19", random_weights=True) as client:
         document = visualize(client, network="lenet5").json()
         assert document["weights"]["source"] == "random"
         assert document["weights"]["trained"] is False

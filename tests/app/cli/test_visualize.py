@@ -105,7 +105,7 @@ def test_a_bad_photo_is_a_sentence_and_the_others_are_done(
     ("arguments", "words"),
     [
         (["--network", "resnet50"], "resnet50"),
-        (["--network", "vgg16"], "vgg16"),
+        (["--network", "vgg19"], "vgg19"),
         (["--layer", "conv9"], "conv9"),
         (["--top", "0"], "top"),
         (["--top", "100000"], "100000"),
@@ -146,13 +146,13 @@ def test_one_file_for_several_photos_is_refused_with_the_way_out(
 def test_the_networks_are_listed(run: Run) -> None:
     code, out, _ = run("networks")
     assert code == 0
-    assert "zfnet" in out and "starter" in out and "vgg16" in out and "missing" in out
+    assert "zfnet" in out and "starter" in out and "vgg19" in out and "missing" in out
 
 
 def test_a_networks_layers_are_listed(run: Run) -> None:
     code, out, _ = run("networks", "zfnet")
     assert code == 0 and "conv5" in out and "139" in out and "96 x 110 x 110" in out
-    assert run("networks", "vgg16")[0] == 0
+    assert run("networks", "vgg19")[0] == 0
     code, _, complaints = run("networks", "nope")
     assert code == 1 and "nope" in complaints
 
@@ -160,8 +160,8 @@ def test_a_networks_layers_are_listed(run: Run) -> None:
 def test_weights_are_verified(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("weights", "verify")
     assert code == 0 and "zfnet: whole, starter" in out
-    code, _, complaints = run("weights", "verify", "vgg16")
-    assert code == 1 and "vgg16" in complaints
+    code, _, complaints = run("weights", "verify", "vgg19")
+    assert code == 1 and "vgg19" in complaints
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "alexnet.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
     code, _, complaints = run("weights", "verify", "alexnet")

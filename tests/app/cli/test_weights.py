@@ -85,7 +85,7 @@ def test_what_cannot_be_fetched_is_a_sentence(run: Run, name: str, words: str) -
 
 def test_offline_nothing_is_fetched(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DECONVNET_OFFLINE", "1")
-    code, _, complaints = run("weights", "fetch", "vgg16")
+    code, _, complaints = run("weights", "fetch", "vgg19")
     assert code == 1 and "DECONVNET_OFFLINE" in complaints
 
 
@@ -94,9 +94,9 @@ def test_an_unreachable_publisher_is_a_sentence(run: Run, monkeypatch: pytest.Mo
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    code, _, complaints = run("weights", "fetch", "vgg16", "zfnet")
+    code, _, complaints = run("weights", "fetch", "vgg19", "zfnet")
     assert code == 1
-    assert "vgg16-397923af.pth could not be fetched" in complaints
+    assert "vgg19-dcbb9e9d.pth could not be fetched" in complaints
     assert "zfnet-1727-d010ddca.pth could not be fetched" in complaints
 
 

@@ -251,8 +251,8 @@ def test_only_networks_on_offer_are_known(engine: Engine) -> None:
 
 def test_missing_weights_are_said_with_the_way_out(tmp_path: Path) -> None:
     engine = Engine(settings_in(tmp_path))
-    with refused(models.WeightsMissing, match="vgg16"):
-        run(engine.network("vgg16"))
+    with refused(models.WeightsMissing, match="vgg19"):
+        run(engine.network("vgg19"))
     engine.close()
 
 

@@ -407,10 +407,10 @@ def test_a_network_without_weights_says_how_to_get_them(visit: Visit, scripting:
     visitor = visit(scripting=scripting, refused=[503])
     page = visitor.open_sample()
     page.get_by_text("more without weights here").click()
-    page.get_by_role("link", name="VGG-16 (D)", exact=True).click()
-    expect(page.get_by_role("heading", name="VGG-16 (D) has no weights here yet")).to_be_visible()
-    expect(page.locator(".absent")).to_contain_text("deconvnet weights fetch vgg16")
-    expect(page.locator(".strip li")).to_have_count(21)
+    page.get_by_role("link", name="VGG-19 (E)", exact=True).click()
+    expect(page.get_by_role("heading", name="VGG-19 (E) has no weights here yet")).to_be_visible()
+    expect(page.locator(".absent")).to_contain_text("deconvnet weights fetch vgg19")
+    expect(page.locator(".strip li")).to_have_count(24)
     page.get_by_role("link", name="ZFNet", exact=True).click()
     expect(page.locator(".card")).to_have_count(9)
 
@@ -485,7 +485,7 @@ STATES = {
     "dead": "?feature=0&unit=0,0",
     "whole map": "?seed=map&fit=pad&top=16",
     "classes": "/fc8",
-    "no weights": "/vgg16/conv1_1",
+    "no weights": "/vgg19/conv1_1",
     "problem": "/conv9",
     "docs": "/docs",
 }

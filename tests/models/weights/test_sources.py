@@ -17,7 +17,7 @@ from tests.file_server import FileServer
 from tests.refusals import refused
 from tests.weight_files import own, save
 
-STARTERS = {"lenet5", "alexnet", "zfnet"}
+STARTERS = {"lenet5", "alexnet", "zfnet", "vgg16"}
 
 
 @pytest.fixture
@@ -76,10 +76,10 @@ def test_published_weights_are_offered_with_their_size_beside_starter_weights(
 def test_nothing_is_offered_where_nothing_may_be_fetched(tmp_path: Path) -> None:
     offline = Sources(tmp_path, tmp_path, offline=True)
     assert find_weights("zfnet", offline).offered_nbytes is None
-    info = find_weights("vgg16", offline)
+    info = find_weights("vgg19", offline)
     assert info.state == "missing" and "DECONVNET_OFFLINE" in say_weights(info)
     with refused(models.WeightsMissing, match="DECONVNET_OFFLINE"):
-        fetch_weights("vgg16", offline)
+        fetch_weights("vgg19", offline)
 
 
 def test_your_own_file_wins_over_every_other(
@@ -164,10 +164,10 @@ def test_random_weights_come_only_when_asked_for_and_say_so(tmp_path: Path) -> N
 
 
 def test_nothing_is_known_of_weights_that_are_missing_or_cannot_be_read(sources: Sources) -> None:
-    assert look_up("vgg16", sources) is None
+    assert look_up("vgg19", sources) is None
     sources.weights_dir.mkdir()
-    (sources.weights_dir / "vgg16.pth").write_bytes(b"PK")
-    assert look_up("vgg16", sources) is None
+    (sources.weights_dir / "vgg19.pth").write_bytes(b"PK")
+    assert look_up("vgg19", sources) is None
 
 
 def test_another_file_in_the_same_place_is_looked_up_anew(sources: Sources) -> None:
