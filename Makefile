@@ -44,7 +44,7 @@ lock: $(VENV)/dev ## resolve the newest versions anew into requirements*.lock
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 		> $(VENV)/build.in
 	$(COMPILE) --upgrade --extra dev pyproject.toml $(VENV)/build.in -o requirements-dev.lock
-	$(COMPILE) --upgrade --constraint requirements-dev.lock pyproject.toml $(VENV)/build.in -o requirements.lock
+	$(COMPILE) --upgrade --extra onnx --constraint requirements-dev.lock pyproject.toml $(VENV)/build.in -o requirements.lock
 
 clean: ## remove what make made
 	rm -rf $(VENV) static/vendor build dist

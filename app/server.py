@@ -52,6 +52,7 @@ def serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         http="h11",
+        loop="asyncio",
         ws="none",
         h11_max_incomplete_event_size=64 * 1024,
         timeout_graceful_shutdown=settings.drain_seconds,
