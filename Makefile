@@ -23,7 +23,7 @@ serve: $(VENV)/runtime ## start the server on http://127.0.0.1:8000 (HOST=, PORT
 install: $(VENV)/runtime ## the set-up alone, into .venv
 
 test: $(VENV)/dev chromium ## run all tests, those in a real browser too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/dev ## formatting, lint, types
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +42,14 @@ TOY = Architecture(
     preprocessing=Preprocessing(size=32, resize=36),
     norm=Normalization(),
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Share the cores among pytest-xdist's workers, and with the programs that they start."""
+    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,11 +13,11 @@ RUNS = "def test_page(): pass\n"
 SKIPPED = "def test_other(): pytest.skip('no Chromium')\n"
 
 
-def run(code: str, folder: Path) -> int:
+def run(code: str, folder: Path, *arguments: str) -> int:
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = browser\n")
     (folder / "test_pages.py").write_text(code)
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".ci"), "PYTEST_ADDOPTS": ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "every_browser_test"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "every_browser_test", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True).returncode
 
 
@@ -33,3 +33,4 @@ def run(code: str, folder: Path) -> int:
 )
 def test_a_skipped_browser_test_fails_ci(code: str, status: int, tmp_path: Path) -> None:
     assert run(code, tmp_path) == status
+    assert run(code, tmp_path, "-n", "2") == status

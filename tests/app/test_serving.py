@@ -209,15 +209,16 @@ def test_stopping_loses_no_accepted_request_and_leaves_no_orphan(tmp_path: Path)
 def test_what_the_drain_limit_cuts_gets_an_honest_answer(tmp_path: Path) -> None:
     with serving(tmp_path, STOP_NOTICE="0", DRAIN_SECONDS="2") as server:
         server.visualize(photo())
-        started = threading.Barrier(25)
+        answered = threading.Event()
 
         def ask(number: int) -> int:
-            started.wait()
-            return server.visualize(photo(300 + number, 200), top=64)[0]
+            status = server.visualize(photo(300 + number, 200), top=64)[0]
+            if status == 200:
+                answered.set()
+            return status
 
         def stop() -> None:
-            started.wait()
-            time.sleep(0.5)
+            answered.wait()
             server.process.send_signal(signal.SIGTERM)
 
         stopping = threading.Thread(target=stop)
