@@ -22,7 +22,7 @@ serve: $(VENV)/runtime ## start the server on http://127.0.0.1:8000 (HOST=, PORT
 
 install: $(VENV)/runtime ## the set-up alone, into .venv
 
-test: $(VENV)/dev chromium ## run all tests, those in a real browser too
+test: $(VENV)/dev chromium nginx ## run all tests, those in a real browser too
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/dev ## formatting, lint, types
@@ -72,6 +72,12 @@ chromium:
 	@command -v chromium >/dev/null || $(call apt,chromium) || \
 		printf '\n*** THE BROWSER TESTS WILL BE SKIPPED: no Chromium. Install it once: %s ***\n\n' \
 			'sudo apt-get install chromium'
+
+.PHONY: nginx
+nginx:
+	@PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || $(call apt,nginx-light) || \
+		printf '\n*** THE TESTS BEHIND A PROXY WILL BE SKIPPED: no nginx. Install it once: %s ***\n\n' \
+			'sudo apt-get install nginx-light'
 
 # Install a system package where that is allowed without a question; false where it is not.
 root = $(if $(filter 0,$(shell id -u)),,sudo -n )

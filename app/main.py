@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import models
 from app import VERSION, api, pages
@@ -18,10 +20,14 @@ from app.settings import Settings
 from app.web import errors
 from app.web.folders import folder
 from app.web.metrics import Holdings, Observer
+from app.web.prefix import Prefix
 from app.web.security import Gate, SecureHeaders
 from app.web.static import Static
 
 DESCRIPTION = "A photo in, what each layer of a convolutional network saw in it out: a deconvnet."
+
+PACKED = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/x-npz", "application/pdf")
+"""What is sent as it is: compressed already, or events that must not wait."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -55,6 +61,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         token=settings.api_token,
         max_bytes=settings.max_upload_bytes,
     )
+    proxies = [str(network) for network in settings.trusted_proxies]
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
+    app.add_middleware(Prefix, root_path=settings.root_path, trusted=settings.trusted_proxies)
+    app.add_middleware(GZipMiddleware, compresslevel=6, exclude_content_types=PACKED)
     app.add_middleware(Observer, registry=app.state.collectors)
     app.add_middleware(SecureHeaders)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

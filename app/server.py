@@ -54,6 +54,7 @@ def serve(settings: Settings) -> None:
         http="h11",
         loop="asyncio",
         ws="none",
+        proxy_headers=False,  # create_app reads them, and says whom it believes
         h11_max_incomplete_event_size=64 * 1024,
         timeout_graceful_shutdown=settings.drain_seconds,
     )

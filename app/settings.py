@@ -1,11 +1,20 @@
 """Every knob of the server and the command line, read from ``DECONVNET_*``."""
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic import (
+    Field,
+    IPvAnyNetwork,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -14,6 +23,11 @@ GIB = 2**30
 
 Names = Annotated[tuple[str, ...], NoDecode]
 """Several names in one variable, separated by commas."""
+Proxies = Annotated[tuple[IPvAnyNetwork, ...], NoDecode]
+"""Several addresses or networks of machines, separated by commas."""
+
+PATH_PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*")
+"""A path prefix as addresses hold it: nothing, or segments with no slash at the end."""
 
 
 class Settings(BaseSettings):
@@ -25,6 +39,16 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     allowed_hosts: Names = Field(
         LOOPBACK, description="Host names this server answers to, `*` for any; comma-separated."
+    )
+    root_path: str = Field(
+        "",
+        max_length=1024,
+        description="Path prefix below which a proxy shows this server: `/proxy/8000`.",
+    )
+    trusted_proxies: Proxies = Field(
+        (),
+        description="Addresses or networks of proxies whose X-Forwarded-Prefix, -Proto and -For "
+        "are believed, comma-separated: `127.0.0.1,10.0.0.0/8`.",
     )
     api_token: SecretStr | None = Field(
         None,
@@ -97,12 +121,19 @@ class Settings(BaseSettings):
         20, description="Seconds that accepted requests have to finish when stopping."
     )
 
-    @field_validator("allowed_hosts", "networks", mode="before")
+    @field_validator("allowed_hosts", "networks", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        if not PATH_PREFIX.fullmatch(prefix := value.rstrip("/")):
+            raise ValueError("a path prefix is written like '/proxy/8000'")
+        return prefix
 
     @field_validator("api_token")
     @classmethod

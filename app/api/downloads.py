@@ -12,6 +12,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 import models
 from app.api.openapi import problems
 from app.web import documents
+from app.web.addresses import without_prefix
 from app.web.dependencies import EngineHere, NameHere
 from app.web.errors import wants_page
 from app.web.fragments import weights_offer
@@ -51,9 +52,10 @@ async def fetch_network(request: Request, network: Known, engine: EngineHere) ->
 def _page_before(request: Request) -> str:
     """Return the path of the page whose form was sent; never another site's."""
     before = urlsplit(request.headers.get("referer", ""))
-    if before.netloc != request.headers["host"] or before.path.startswith("//"):
+    path = without_prefix(before.path)
+    if before.netloc != request.headers["host"] or not path or path.startswith("//"):
         return "/"
-    return before._replace(scheme="", netloc="").geturl() or "/"
+    return before._replace(scheme="", netloc="", path=path).geturl()
 
 
 @router.get(

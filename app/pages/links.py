@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import models
+from app.web.addresses import Address, WrittenAddress
 from app.web.choice import parse_number, parse_unit, read_query, write_option, write_query
 
 FIELDS = {"row", "column", "y", "x"}
@@ -20,7 +21,7 @@ LAST = 0.999999
 
 
 @dataclass(frozen=True, kw_only=True)
-class Link(models.Choice):
+class Link(models.Choice, Address):
     """One state of the explorer: a choice, and what is looked at; ``str`` gives its address.
 
     ``at`` is a place (y, x) in pixels of the photo: the maps listed are those that fire there.
@@ -49,10 +50,10 @@ class Link(models.Choice):
         return models.Choice(**said | {"top": None, "features": None, "unit": None} | changes)
 
     @property
-    def path(self) -> str:
+    def path(self) -> WrittenAddress:
         """Return the address without its query."""
         names = [part for part in (self.image, self.network, self.layer) if part]
-        return "/images/" + "/".join(quote(part, safe="") for part in names)
+        return WrittenAddress("/images/" + "/".join(quote(part, safe="") for part in names))
 
     @property
     def query(self) -> dict[str, str]:
@@ -121,13 +122,13 @@ def read_click(query: Mapping[str, str]) -> Click | None:
 
 def picture_address(
     link: Link, choice: models.Choice, feature: int, part: str, cache_version: str
-) -> str:
+) -> WrittenAddress:
     """Return the address of one of a projection's pictures; what it names never changes."""
     query = write_query(choice, without=IN_PATH) | {"v": cache_version}
     return _address(f"{link.path}/{feature}/{part}.png", query)
 
 
-def archive_address(link: Link, choice: models.Choice) -> str:
+def archive_address(link: Link, choice: models.Choice) -> WrittenAddress:
     """Return the address of the ZIP of a view."""
     return _address(f"{link.path}/view.zip", write_query(choice, without=IN_PATH))
 
@@ -143,5 +144,5 @@ def _two(query: Mapping[str, str], first: str, second: str) -> str | None:
     return ",".join(pair) if all(pair) else None
 
 
-def _address(path: str, query: Mapping[str, str]) -> str:
-    return f"{path}?{urlencode(query, safe=',')}" if query else path
+def _address(path: str, query: Mapping[str, str]) -> WrittenAddress:
+    return WrittenAddress(f"{path}?{urlencode(query, safe=',')}" if query else path)

@@ -27,12 +27,20 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/samples/{name}.jpg")
-def show_sample(name: str) -> Response:
-    """Show a sample photo, small."""
+def show_sample(request: Request, name: str) -> Response:
+    """Show a sample photo, small: as WebP to a browser that says it takes that."""
     sample = find_sample(name)
     if sample is None:
         raise models.InvalidChoice("no_sample", name=name[:40])
-    return Response(thumbnail(sample), media_type="image/jpeg", headers=_cached("max-age=86400"))
+    kind: Literal["JPEG", "WEBP"] = "WEBP" if takes_webp(request) else "JPEG"
+    headers = _cached("max-age=86400") | {"Vary": "Accept"}
+    picture = thumbnail(sample, kind)
+    return Response(picture, media_type=f"image/{kind.lower()}", headers=headers)
+
+
+def takes_webp(request: Request) -> bool:
+    """Tell whether a browser names WebP among what it accepts; answers that ask vary by Accept."""
+    return "image/webp" in request.headers.get("accept", "")
 
 
 @router.get("/images/{id}/photo.jpg")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image, ImageOps
 
@@ -45,10 +46,10 @@ def read_sample(sample: Sample) -> bytes:
 
 
 @cache
-def thumbnail(sample: Sample) -> bytes:
-    """Return a small JPEG of a sample, 4 to 3."""
+def thumbnail(sample: Sample, kind: Literal["JPEG", "WEBP"]) -> bytes:
+    """Return a small picture of a sample, 4 to 3."""
     file = io.BytesIO()
     with Image.open(io.BytesIO(read_sample(sample))) as picture:
         small = ImageOps.fit(picture.convert("RGB"), SIZE, Image.Resampling.LANCZOS)
-    small.save(file, "JPEG", quality=85)
+    small.save(file, kind, quality=85)
     return file.getvalue()

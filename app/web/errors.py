@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 import models
 from app.engine import engine
 from app.photos import decoders, decoding, store, uploads
+from app.web.addresses import url
 from app.web.sentences import sentence
 
 MEDIA_TYPE = "application/problem+json"
@@ -133,7 +134,7 @@ def _sentence(request: Request, error: HTTPException) -> str:
     path = request.url.path[:80]
     match error.status_code:
         case 404:
-            return f"There is nothing at '{path}'; the API is described at /docs."
+            return f"There is nothing at '{path}'; the API is described at {url('/docs')}."
         case 405:
             allowed = (error.headers or {}).get("Allow", "another method")
             return f"{request.method} is not possible at '{path}'; it takes {allowed}."

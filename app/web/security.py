@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.web.addresses import path_of
 from app.web.errors import Problem, respond, too_long
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
@@ -106,7 +107,7 @@ class Gate:
         )
 
     def _judge_token(self, request: Request) -> Problem | None:
-        if self.token is None or request.url.path in OPEN_PATHS:
+        if self.token is None or path_of(request.scope) in OPEN_PATHS:
             return None
         sent = _token_of(request.headers)
         if sent is not None and hmac.compare_digest(

@@ -10,14 +10,15 @@ from jinja2 import StrictUndefined
 from markupsafe import Markup, escape
 
 from app import VERSION
+from app.web.addresses import Address, WrittenAddress, url
 from app.web.folders import folder
 
 
 @cache
-def static(name: str) -> str:
+def static(name: str) -> WrittenAddress:
     """Link a static file by its content, so that it can be cached for ever."""
     digest = sha256((folder("static") / name).read_bytes()).hexdigest()
-    return f"/static/{name}?v={digest[:12]}"
+    return WrittenAddress(f"/static/{name}?v={digest[:12]}")
 
 
 def number(value: float) -> str:
@@ -31,8 +32,15 @@ def code(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
+def with_prefix(value: object) -> object:
+    """Write the proxy's prefix before an address, and leave everything else as it is."""
+    return url(value) if isinstance(value, Address) else value
+
+
 templates = Jinja2Templates(folder("templates"))
 templates.env.undefined = StrictUndefined
+templates.env.finalize = with_prefix
+templates.env.globals["url"] = url
 templates.env.globals["static"] = static
 templates.env.globals["version"] = VERSION
 templates.env.filters["number"] = number

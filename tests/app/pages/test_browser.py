@@ -45,7 +45,7 @@ class Visitor:
     def __init__(self, browser: Browser, site: str, *, scripting: bool, **options: object) -> None:
         self.site, self.scripting = site, scripting
         self.context: BrowserContext = browser.new_context(
-            base_url=site,
+            base_url=f"{site}/",
             java_script_enabled=scripting,
             permissions=["clipboard-read", "clipboard-write"],
             **{"viewport": {"width": 1440, "height": 900}, **options},  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ class Visitor:
             self.wrong.append(f"{url}: {why}")
 
     def open_sample(self, name: str = "Cat") -> Page:
-        self.page.goto("/")
+        self.page.goto("./")
         self.page.get_by_role("button", name=name).click()
         self.page.wait_for_url(EXPLORER)
         return self.page
@@ -144,7 +144,7 @@ def write(folder: Path, data: bytes, name: str = "photo.jpg") -> Path:
 @WITH_AND_WITHOUT
 def test_a_chosen_photo_is_explored(visit: Visit, tmp_path: Path, scripting: bool) -> None:
     page = visit(scripting=scripting).page
-    page.goto("/")
+    page.goto("./")
     page.locator("input[type=file]").first.set_input_files(write(tmp_path, photo()))
     if not scripting:
         page.get_by_role("button", name="Look at it").click()
@@ -176,7 +176,7 @@ def give(page: Page, data: bytes, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["drop", "paste"])
 def test_a_photo_dropped_or_pasted_is_explored(visit: Visit, kind: str) -> None:
     page = visit().page
-    page.goto("/")
+    page.goto("./")
     give(page, photo(60, 40, kind="PNG"), kind)
     page.wait_for_url(EXPLORER)
 
@@ -186,7 +186,7 @@ def test_what_is_no_photo_is_refused_in_a_sentence(
     visit: Visit, tmp_path: Path, scripting: bool
 ) -> None:
     page = visit(scripting=scripting, refused=[415]).page
-    page.goto("/")
+    page.goto("./")
     page.locator("input[type=file]").first.set_input_files(write(tmp_path, b"no photo", "a.jpg"))
     if not scripting:
         page.get_by_role("button", name="Look at it").click()
@@ -198,7 +198,7 @@ def test_a_photo_that_is_too_large_is_refused_before_it_is_sent(
     visit: Visit, tmp_path: Path
 ) -> None:
     page = visit().page
-    page.goto("/")
+    page.goto("./")
     large = write(tmp_path, photo() + bytes(400_000))
     page.locator("input[type=file]").first.set_input_files(large)
     expect(page.get_by_role("alert")).to_contain_text("larger than 298,976 bytes")
@@ -299,7 +299,7 @@ def test_a_tall_photo_is_pressed_where_it_is_seen(
     visit: Visit, scripting: bool, tmp_path: Path
 ) -> None:
     page = visit(scripting=scripting).page
-    page.goto("/")
+    page.goto("./")
     page.locator("input[type=file]").first.set_input_files(write(tmp_path, photo(100, 600)))
     if not scripting:
         page.get_by_role("button", name="Look at it").click()

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -25,11 +26,15 @@ def with_and_without(network: str) -> pytest.MarkDecorator:
 
 
 @contextmanager
-def site_in(folder: Path) -> Iterator[str]:
+def site_in(folder: Path, **chosen: Any) -> Iterator[str]:
     """Serve from this process, whose list of published weights names a server on loopback."""
     port = free_port()
     config = uvicorn.Config(
-        create_app(settings_in(folder, offline=False)), port=port, log_level="error", ws="none"
+        create_app(settings_in(folder, offline=False, **chosen)),
+        port=port,
+        log_level="error",
+        ws="none",
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -1,0 +1,103 @@
+"""The pages in a real Chromium behind a real nginx, which shows them below a path prefix."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.app.pages.test_browser import (
+    EXPLORER,
+    WITH_AND_WITHOUT,
+    Visit,
+    Visitor,
+    chromium,  # noqa: F401  (a fixture)
+    press,
+    visit,  # noqa: F401  (a fixture)
+    write,
+)
+from tests.app.pages.test_download_in_browser import open_vgg11, see, site_in
+from tests.app.test_serving import serving
+from tests.file_server import FileServer
+from tests.models.weights.test_sources import publish
+from tests.nginx import PREFIX, behind_nginx
+from tests.serving import photo
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("behind")
+    with serving(folder, TRUSTED_PROXIES="127.0.0.1") as server:
+        with behind_nginx(server.url, folder) as site:
+            yield site
+
+
+@WITH_AND_WITHOUT
+def test_a_photo_is_sent_explored_and_forgotten(
+    visit: Visit,  # noqa: F811
+    tmp_path: Path,
+    scripting: bool,
+) -> None:
+    page = visit(scripting=scripting).page
+    page.goto("./")
+    page.locator("input[type=file]").first.set_input_files(write(tmp_path, photo()))
+    if not scripting:
+        page.get_by_role("button", name="Look at it").click()
+    page.wait_for_url(re.compile(PREFIX + EXPLORER.pattern))
+    press(page.locator(".stage input"), 0.4, 0.4)
+    page.wait_for_url("**?at=*")
+    page.locator(".card a").first.click()
+    page.wait_for_url("**feature=**")
+    page.get_by_role("link", name="AlexNet").first.click()
+    expect(page.locator("h1")).to_contain_text("AlexNet")
+    page.wait_for_load_state("networkidle")
+    page.get_by_role("button", name="Forget this photo").click()
+    page.wait_for_url(f"**{PREFIX}/")
+
+
+def test_the_curl_command_of_a_page_works(
+    visit: Visit,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    page = visit().open_sample()
+    command = page.locator("[data-copy]").first.get_attribute("data-copy")
+    sheet = tmp_path / "sheet.png"
+    asked = [*shlex.split(command or ""), "-s", "-H", "Accept: image/png", "-o", str(sheet)]
+    subprocess.run(asked, check=True, timeout=60)
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
+@WITH_AND_WITHOUT
+def test_weights_arrive_before_the_eyes(
+    chromium: Browser,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scripting: bool,
+) -> None:
+    publisher = FileServer(b"", piece=4096, seconds=0.1)
+    with publisher.running():
+        publish(publisher, "vgg11", tmp_path, monkeypatch)
+        with (
+            site_in(tmp_path, trusted_proxies="127.0.0.1") as server,
+            behind_nginx(server, tmp_path) as site,
+        ):
+            visitor = Visitor(chromium, site, scripting=scripting)
+            page = open_vgg11(visitor)
+            bar = page.locator("#arrival progress")
+            visitor.mark()
+            if scripting:
+                first = float(bar.get_attribute("value") or 0)
+                grown = "first => document.querySelector('#arrival progress')?.value > first"
+                page.wait_for_function(grown, arg=first)
+                visitor.check_same_document()
+            while not scripting and bar.count():
+                page.wait_for_timeout(250)
+                page.get_by_role("link", name="Reload the page").click()
+            see(page, "published")
+            visitor.context.close()
+            assert not visitor.wrong
