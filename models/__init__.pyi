@@ -5,6 +5,7 @@ from .errors import (
     OutOfMemory,
     UnknownLayer,
     UnknownNetwork,
+    UnknownWeights,
     WeightsArriving,
     WeightsError,
     WeightsInvalid,
@@ -49,6 +50,7 @@ from .weights.sources import (
     find_weights,
     load,
     look_up,
+    weights_here,
 )
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "Unit",
     "UnknownLayer",
     "UnknownNetwork",
+    "UnknownWeights",
     "Visualization",
     "WeightsArriving",
     "WeightsError",
@@ -111,4 +114,5 @@ __all__ = [
     "use_all_cores",
     "use_one_core",
     "visualize",
+    "weights_here",
 ]

@@ -7,6 +7,7 @@ DeconvnetError
 ├── OutOfMemory         the device's memory did not suffice, even for one unit at a time
 └── WeightsError
     ├── WeightsMissing   nothing to load, or nothing to be had
+    ├── UnknownWeights   weights that were asked for and are not on this machine
     ├── WeightsArriving  being fetched or loaded just now
     └── WeightsInvalid   a file that is not what it should be
 
@@ -84,6 +85,10 @@ class WeightsError(DeconvnetError):
 
 class WeightsMissing(WeightsError):
     """No weights for the network are on this machine, or none can be had."""
+
+
+class UnknownWeights(WeightsError):
+    """The network has no such weights on this machine; ``known`` are those that it has."""
 
 
 class WeightsArriving(WeightsError):

@@ -51,7 +51,9 @@ async def show_network(
         layers = loaded.describe()
     else:
         layers = await asyncio.to_thread(models.describe_layers, network)
+    here = await asyncio.to_thread(engine.registry.weights_here, network)
     return documents.NetworkDocument(
         **dict(summary),
         layers=tuple(documents.describe_layer(layer) for layer in layers),
+        sources=tuple(documents.describe_weights(each) for each in here),
     )

@@ -86,7 +86,7 @@ async def make_answer(
     request: Request,
 ) -> Answer:
     """Find the photo and the network, and answer from what is held or by computing."""
-    network = await engine.network(choice.network)
+    network = await engine.network(choice.network, choice.weights)
     start = time.perf_counter()
     photo = await sent.find(uploads)
     decode_ms = (time.perf_counter() - start) * 1000

@@ -43,9 +43,10 @@ def visualize(
     choice = from_sent(models.Choice, options)
     registry = NetworkRegistry(settings)
     name = choice.network or registry.default()
-    if registry.weights(name).state == "available" and not fetch(registry, name):
+    state = registry.weights(name, choice.weights).state
+    if state == "available" and not fetch(registry, name):
         raise typer.Exit(FAILED)
-    loaded = registry.load(name)
+    loaded = registry.load(name, choice.weights)
     done = [_try(settings, loaded, choice, job) for job in track_items(jobs, "Projecting")]
     if not all(done):
         raise typer.Exit(FAILED)

@@ -19,7 +19,7 @@ from PIL import Image
 
 import models
 from app.engine.cache import ByteLRU
-from app.engine.registry import NetworkRegistry
+from app.engine.registry import Edition, NetworkRegistry
 from app.engine.single_flight import SingleFlight
 from app.photos.store import Photo
 from app.settings import Settings
@@ -155,18 +155,19 @@ class Engine:
 
     # Networks
 
-    async def network(self, name: str | None = None) -> models.Network:
-        """Return a network, loaded; raises UnknownNetwork, or a WeightsError.
+    async def network(self, name: str | None = None, weights: str | None = None) -> models.Network:
+        """Return a network with the weights asked for, or those that win, loaded.
 
-        Another weights file in the same place is another network.
+        Another weights file in the same place is another network. Raises UnknownNetwork,
+        InvalidChoice, or a WeightsError.
         """
-        key = await asyncio.to_thread(self.registry.file, name)
+        key = await asyncio.to_thread(self.registry.file, name, weights)
         if network := self.networks.get(key):
             return network
-        return await self._single_flight.join(("network", key), lambda: self._load(key))
+        return await self._single_flight.join(("network", key), lambda: self._load(key, weights))
 
-    async def _load(self, key: tuple[str, Hashable, int]) -> models.Network:
-        load = partial(self.registry.use, key[0])
+    async def _load(self, key: Edition, weights: str | None) -> models.Network:
+        load = partial(self.registry.use, key.network, weights)
         network = await asyncio.get_running_loop().run_in_executor(self._loader, load)
         self.networks.put(key, network, network.nbytes)
         return network
@@ -178,7 +179,7 @@ class Engine:
     ) -> models.Visualization:
         """Visualize what a network saw in a photo."""
         layer = choice.layer or network.last_conv
-        choice = replace(choice, network=network.name, layer=layer)
+        choice = replace(choice, network=network.name, layer=layer, weights=None)
         key = ("view", photo.id, identity(network), choice)
         return await self._answered(key, lambda: self._see(photo, network, choice))
 
@@ -310,6 +311,6 @@ class Overlays:
         return self.pictures[self.features.index(feature)]
 
 
-def identity(network: models.Network) -> tuple[str, str]:
+def identity(network: models.Network) -> tuple[str, str, str]:
     """Name a network and its weights."""
-    return network.name, network.provenance.sha256
+    return network.name, network.provenance.source, network.provenance.sha256

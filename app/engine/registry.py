@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import models
 from app.engine.downloads import Download, Downloads
@@ -10,6 +11,15 @@ from app.settings import Settings
 
 FAVOURITES = ("zfnet", "alexnet", "vgg16")
 """The networks tried first where nobody names one."""
+
+
+class Edition(NamedTuple):
+    """A network with certain weights: their source and file, written at so many nanoseconds."""
+
+    network: str
+    source: models.Source | None
+    path: Path | None
+    written: int
 
 
 class NetworkRegistry:
@@ -27,11 +37,20 @@ class NetworkRegistry:
         known = models.architectures()
         self.architectures = {name: known[name] for name in settings.networks or known}
 
-    def weights(self, name: str) -> models.WeightsInfo:
-        """Say which weights a network has or could have; raises UnknownNetwork."""
+    def weights(self, name: str, weights: str | None = None) -> models.WeightsInfo:
+        """Say which weights a network has or could have: those asked for, or those that win.
+
+        Raises UnknownNetwork, UnknownWeights, InvalidChoice; WeightsArriving for published ones
+        that are on their way.
+        """
         if name not in self.architectures:
             raise models.UnknownNetwork(name[:80], list(self.architectures))
-        info = models.find_weights(name, self.sources)
+        try:
+            info = models.find_weights(name, self.sources, weights)
+        except models.UnknownWeights:
+            if weights == "published" and self.downloads.under_way(name):
+                raise self._on_the_way(name) from None
+            raise
         if info.offered_nbytes is None:
             return info
         if download := self.downloads.under_way(name):
@@ -42,6 +61,11 @@ class NetworkRegistry:
         """Say where a network's weights come from, where they are here and can be read."""
         self.weights(name)
         return models.look_up(name, self.sources)
+
+    def weights_here(self, name: str) -> tuple[models.Provenance, ...]:
+        """List all weights of a network that can be asked for, those that win first."""
+        self.weights(name)
+        return models.weights_here(name, self.sources)
 
     def fetch(self, name: str, on_progress: Callable[[int, int], None]) -> Path:
         """Fetch a network's published weights, reporting bytes done and in all."""
@@ -54,25 +78,26 @@ class NetworkRegistry:
         order = [*favourites, *self.architectures]
         return next((name for name in order if self.weights(name).state == "ready"), order[0])
 
-    def file(self, name: str | None = None) -> tuple[str, Path | None, int]:
-        """Name a network, its weights file and when that was written, in nanoseconds."""
+    def file(self, name: str | None = None, weights: str | None = None) -> Edition:
+        """Name a network, its weights file and when that was written; raises as ``weights``."""
         name = name or self.default()
-        path = self.weights(name).path
+        info = self.weights(name, weights)
         try:
-            return name, path, path.stat().st_mtime_ns if path else 0
+            written = info.path.stat().st_mtime_ns if info.path else 0
         except FileNotFoundError:
-            return name, None, 0
+            return Edition(name, None, None, 0)
+        return Edition(name, info.source, info.path, written)
 
-    def load(self, name: str) -> models.Network:
-        """Load a network; raises UnknownNetwork, or a WeightsError."""
-        self.weights(name)
-        return models.load(name, self.sources, self.device)
+    def load(self, name: str, weights: str | None = None) -> models.Network:
+        """Load a network; raises as ``weights`` does, or a WeightsError."""
+        self.weights(name, weights)
+        return models.load(name, self.sources, self.device, weights)
 
-    def use(self, name: str) -> models.Network:
+    def use(self, name: str, weights: str | None = None) -> models.Network:
         """Load a network, or begin to fetch its weights where this is their first use."""
-        info = self.weights(name)
+        info = self.weights(name, weights)
         if info.state not in {"available", "downloading"}:
-            return self.load(name)
+            return self.load(name, weights)
         if info.failure:
             raise models.WeightsMissing("not_here", info=info)
         self.begin(name)

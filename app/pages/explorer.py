@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 import models
 from app.engine.engine import Engine
-from app.pages.layer_view import Explorer, explore, page_context
+from app.pages.layer_view import Explorer, explore, load_network, page_context
 from app.pages.links import FIELDS, Click, Link, read_click, read_link
 from app.photos.store import Photo
 from app.web.dependencies import EngineHere, UploadsHere, admit
@@ -25,18 +25,18 @@ async def enter(
     """Go to a network's last convolutional layer."""
     if network is None:
         network = await asyncio.to_thread(engine.registry.default)
-    layers = await admit(request, engine, lambda: layers_of(engine, network))
+    link = read_link(id, network, "", request.query_params)
+    layers = await admit(request, engine, lambda: layers_of(engine, link))
     last = [layer.name for layer in layers if layer.kind == "conv"][-1]
-    link = read_link(id, network, last, request.query_params)
-    return RedirectResponse(str(link), 303)
+    return RedirectResponse(str(link.to(layer=last)), 303)
 
 
-async def layers_of(engine: Engine, network: str) -> list[models.LayerInfo]:
+async def layers_of(engine: Engine, link: Link) -> list[models.LayerInfo]:
     """Describe a network's layers, from its weights where there are any."""
     try:
-        return (await engine.network(network)).describe()
+        return (await load_network(engine, link))[0].describe()
     except models.WeightsError:
-        return list(await asyncio.to_thread(models.describe_layers, network))
+        return list(await asyncio.to_thread(models.describe_layers, link.network))
 
 
 @router.get("/images/{id}/{network}/{layer}")
@@ -64,7 +64,7 @@ async def follow(engine: Engine, photo: Photo, link: Link, click: Click) -> Link
     if click.feature is None:
         place = int(click.y * photo.picture.height), int(click.x * photo.picture.width)
         return link.to(at=place, feature=None, unit=None)
-    layers = {layer.name: layer.shape for layer in await layers_of(engine, link.network)}
+    layers = {layer.name: layer.shape for layer in await layers_of(engine, link)}
     _, rows, columns = layers.get(link.layer, (0, 1, 1))
     unit = int(click.y * rows), int(click.x * columns)
     return link.to(seed="unit", feature=click.feature, unit=unit)
@@ -76,7 +76,7 @@ async def visit(request: Request, engine: Engine, photo: Photo, link: Link) -> R
         seen, layers = await admit(request, engine, lambda: explore(engine, photo, link))
     except models.WeightsError as error:
         problem = problem_of(error)
-        layers = await layers_of(engine, link.network)
+        layers = await layers_of(engine, link)
         if link.layer not in {layer.name for layer in layers}:
             known = [layer.name for layer in layers]
             raise models.UnknownLayer(link.network, link.layer[:40], known) from None

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, get_args
 
 import models
 from app import VERSION
@@ -100,7 +100,8 @@ class LayerView:
     """What a layer saw: the listed maps, the unit looked at closely, the class scores.
 
     ``kept`` is the part of the photo that the network sees; ``outside`` tells that the place
-    asked for is not in it. ``archive`` is the address of the list as a ZIP.
+    asked for is not in it. ``archive`` is the address of the list as a ZIP. ``replaced`` tells that
+    the link's weights are not here, and that those that win stand for them.
     """
 
     cards: tuple[Card, ...]
@@ -113,11 +114,20 @@ class LayerView:
     shape: tuple[int, int, int]
     archive: str | None
     options: tuple[Options, ...]
+    replaced: bool
+
+    @property
+    def named(self) -> str:
+        """Return the name by which a link asks for the weights that were used."""
+        return self.provenance.sha256[:8] or self.provenance.source
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """A photo in a network; `view` is None while that has no weights, and `why` says so."""
+    """A photo in a network; `view` is None while that has no weights, and `why` says so.
+
+    ``weights`` are the links to all the weights that are here.
+    """
 
     link: Link
     width: int
@@ -128,6 +138,7 @@ class Explorer:
     absent: tuple[Option, ...]
     tabs: tuple[LayerTab, ...]
     offer: WeightsOffer
+    weights: Options
     view: LayerView | None
     why: str | None
 
@@ -140,11 +151,15 @@ class Explorer:
 
 @dataclass(frozen=True)
 class Visit:
-    """One visit of a page: what is asked, of which photo, network and layer."""
+    """One visit of a page: what is asked, of which photo, network and layer.
+
+    ``weights`` are the link's, or None where those are not here.
+    """
 
     engine: Engine
     photo: Photo
     network: models.Network
+    weights: str | None
     layer: models.LayerInfo
     link: Link
 
@@ -165,6 +180,7 @@ class Visit:
             self.layer.shape,
             archive_address(self.link, listed) if listed else None,
             tuple(offer_options(self.link, self.layer)),
+            self.weights != self.link.weights,
         )
 
     async def _list(self) -> tuple[models.Choice | None, bool]:
@@ -188,7 +204,7 @@ class Visit:
         return self._choice(features=tuple(unit.feature for unit in units), unit=place), False
 
     def _choice(self, **maps: Any) -> models.Choice:
-        return self.link.choice(layer=self.layer.name, **maps)
+        return self.link.choice(layer=self.layer.name, weights=self.weights, **maps)
 
     async def _view(self, choice: models.Choice) -> models.Visualization:
         return await self.engine.see(self.photo, self.network, choice)
@@ -241,11 +257,25 @@ async def explore(
     engine: Engine, photo: Photo, link: Link
 ) -> tuple[LayerView, list[models.LayerInfo]]:
     """See what a link asks for; raises UnknownLayer, InvalidChoice or a WeightsError."""
-    network = await engine.network(link.network)
+    network, weights = await load_network(engine, link)
     layers = network.describe()
     network.layer(link.layer)  # raises UnknownLayer
     layer = next(each for each in layers if each.name == link.layer)
-    return await Visit(engine, photo, network, layer, link).see(), layers
+    return await Visit(engine, photo, network, weights, layer, link).see(), layers
+
+
+async def load_network(engine: Engine, link: Link) -> tuple[models.Network, str | None]:
+    """Load a link's network, and say by which name its weights are asked for.
+
+    Links are sent from one machine to another: where a hash is of weights that are not here, those
+    that win stand for them.
+    """
+    try:
+        return await engine.network(link.network, link.weights), link.weights
+    except models.UnknownWeights:
+        if link.weights in get_args(models.Source):
+            raise
+    return await engine.network(link.network), None
 
 
 def page_context(
@@ -270,6 +300,7 @@ def page_context(
         tuple(entries[name] for name, info in known.items() if info.state != "ready"),
         tuple(_tabs(link, layers)),
         weights_offer(known[link.network]),
+        _weights(link, registry.weights_here(link.network), view),
         view,
         why,
     )
@@ -282,6 +313,17 @@ def _network(registry: NetworkRegistry, name: str, link: Link) -> Option:
         link.into(layer).to(network=name, weights=None),
         name == link.network,
     )
+
+
+def _weights(link: Link, here: Sequence[models.Provenance], view: LayerView | None) -> Options:
+    """Collect the links to the same view by other weights; a second file goes by its hash."""
+    options: dict[str, Option] = {}
+    for each in here:
+        second = each.source in options
+        name = each.sha256[:8] if second else each.source
+        chosen = view is not None and view.provenance == each
+        options[name] = Option(name, link.to(weights=name), chosen)
+    return Options("weights", "what the network has learned from", tuple(options.values()))
 
 
 @cache
@@ -327,7 +369,7 @@ def offer_options(link: Link, layer: models.LayerInfo) -> Iterator[Options]:
 
 def cache_version(network: models.Network) -> str:
     """Name what besides the address decides a picture: the weights, and the program."""
-    return _cache_version(network.provenance.sha256 or network.provenance.source)
+    return _cache_version(f"{network.provenance.source} {network.provenance.sha256}")
 
 
 @cache

@@ -15,7 +15,6 @@ FIELDS = {"row", "column", "y", "x"}
 IN_PATH = ("network", "layer")
 """The options that an address names before its query."""
 PRESSED = re.compile(r"(?:at|map-(\d{1,9}))-(\d{1,4})x(\d{1,4})\.([xy])")
-HASH = re.compile(r"[0-9a-f]{8}")
 COORDINATE = re.compile(r"-?\d{1,5}(\.\d{1,6})?")
 LAST = 0.999999
 
@@ -26,7 +25,7 @@ class Link(models.Choice, Address):
 
     ``at`` is a place (y, x) in pixels of the photo: the maps listed are those that fire there.
     ``feature`` and ``unit`` are the unit looked at closely; the strongest where they say nothing.
-    ``weights`` begins the hash of the weights that whoever sent the link saw.
+    A hash in ``weights`` is of those that whoever sent the link saw.
     """
 
     image: str
@@ -34,7 +33,6 @@ class Link(models.Choice, Address):
     layer: str = ""
     at: tuple[int, int] | None = None
     feature: int | None = None
-    weights: str | None = None
 
     def to(self, **changes: Any) -> Self:
         """Return the link to a neighbouring state."""
@@ -61,7 +59,7 @@ class Link(models.Choice, Address):
         looked_at = {"at": self.at, "feature": self.feature, "unit": self.unit}
         own = looked_at | {"weights": self.weights}
         written = {name: write_option(value) for name, value in own.items() if value is not None}
-        return write_query(self, without={*IN_PATH, "unit"}) | written
+        return write_query(self, without={*IN_PATH, "unit", "weights"}) | written
 
     def __str__(self) -> str:
         return _address(self.path, self.query)
@@ -77,9 +75,6 @@ def read_link(image: str, network: str, layer: str, query: Mapping[str, str]) ->
 
 def read_state(link_type: type[L], query: Mapping[str, str], **path: str) -> L:
     """Read a link of any kind from its query and the names in its path; raises InvalidChoice."""
-    weights = query.get("weights") or None
-    if weights and not HASH.fullmatch(weights):
-        raise models.InvalidChoice("weights_are_no_hash", text=weights[:40])
     at = query.get("at") or _two(query, "y", "x")
     feature = query.get("feature", "").strip()
     return read_query(
@@ -88,7 +83,6 @@ def read_state(link_type: type[L], query: Mapping[str, str], **path: str) -> L:
         **path,
         at=parse_unit(at) if at else None,
         feature=parse_number("feature", feature) if feature else None,
-        weights=weights,
     )
 
 

@@ -89,7 +89,7 @@ async def show_picture(
     """Show a projection, the patch that caused it, its activation map, or all as one card."""
 
     async def make(photo: Photo, view: models.Visualization) -> bytes:
-        loaded = await engine.network(network)
+        loaded = await engine.network(network, request.query_params.get("weights") or None)
         if request.query_params.get("v") == cache_version(loaded):
             headers["Cache-Control"] = FOR_EVER
         if part == "card":
@@ -115,7 +115,7 @@ async def _visit(
 
     async def work() -> bytes:
         photo = await uploads.find(id)
-        view = await engine.see(photo, await engine.network(network), choice)
+        view = await engine.see(photo, await engine.network(network, choice.weights), choice)
         return await make(photo, view)
 
     return await admit(request, engine, work)

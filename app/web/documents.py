@@ -169,7 +169,11 @@ class NetworksDocument(Document):
 class NetworkDocument(NetworkSummary):
     """A network with its layers in forward order."""
 
-    layers: tuple[LayerDocument, ...]
+    layers: tuple[LayerDocument, ...] = Field(description="Those of the weights that win.")
+    sources: tuple[WeightsDocument, ...] = Field(
+        description="All weights that are on this machine, those that win first; `weights` takes "
+        "their `source`, or the first 8 digits of their `sha256`."
+    )
 
 
 class DownloadDocument(Document):

@@ -32,6 +32,7 @@ STATUS: Mapping[type[Exception], int] = {
     models.UnknownNetwork: 404,
     models.UnknownLayer: 404,
     models.InvalidChoice: 422,
+    models.UnknownWeights: 404,
     models.WeightsArriving: 503,
     models.WeightsInvalid: 503,
     models.WeightsMissing: 503,

@@ -34,7 +34,9 @@ SENTENCES: Mapping[str, str] = {
     ),
     "InvalidChoice.unit_is_no_pair": "unit is a row and a column, such as 6,7, not '{text}'",
     "InvalidChoice.no_whole_number": "{name} is a whole number, not '{text}'",
-    "InvalidChoice.weights_are_no_hash": "weights are eight hex digits, not '{text}'",
+    "InvalidChoice.unknown_source": (
+        "weights are {known}, or the first eight hex digits of their hash, not '{text}'"
+    ),
     "InvalidChoice.one_photo": "send a photo as 'image', or the 'image_id' of an earlier one",
     "InvalidChoice.no_photo": "Choose a photo first.",
     "InvalidChoice.no_sample": "there is no sample photo '{name}'",
@@ -101,6 +103,7 @@ SENTENCES: Mapping[str, str] = {
         "{file} is not what was published; 'deconvnet weights fetch {network}' fetches it again"
     ),
     # weights: what cannot be had
+    "UnknownWeights": "{network} has no weights '{weights}' here; it has {known}. {how}",
     "WeightsMissing.not_here": "{network} has no weights here. {how}",
     "WeightsMissing.not_fetched": "{network} is not fetched. {how}",
     "WeightsMissing.no_room": (

@@ -50,6 +50,13 @@ class Choice:
         when_absent="the strongest",
         example="6,7",
     )
+    weights: str | None = option(
+        None,
+        "`yours`, `published`, `starter`, `random`, or the first 8 hex digits of the hash of "
+        "weights that are on this machine.",
+        when_absent="those that win: yours, published, starter",
+        example="starter",
+    )
 
 
 @dataclass(frozen=True)

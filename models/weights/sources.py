@@ -1,21 +1,29 @@
 """Where a network's weights come from, and the network filled with them.
 
 In order: your own file, published weights that have been fetched, the starter weights that ship
-with the project. Random weights come only when asked for, and say so.
+with the project. Random weights come only when asked for, and say so. Whatever is here can be asked
+for, by its source or the first digits of its hash.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
 
-from models.errors import DeconvnetError, WeightsInvalid, WeightsMissing
+from models.errors import (
+    DeconvnetError,
+    InvalidChoice,
+    UnknownWeights,
+    WeightsInvalid,
+    WeightsMissing,
+)
 from models.networks.build import build
 from models.networks.catalogue import architecture
 from models.networks.network import Network, Provenance
@@ -29,6 +37,9 @@ from models.weights.naming import Naming
 STARTER = Path(__file__).parent / "starter"
 SEED = 0
 Source = Literal["yours", "published", "starter", "random"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+HASH = re.compile(r"[0-9a-f]{8}")
+"""How a hash begins, where weights are named by it."""
 State = Literal["ready", "downloading", "available", "missing"]
 
 
@@ -75,18 +86,48 @@ class WeightsInfo:
         return self.path.stat().st_size if self.path else None
 
 
-def find_weights(name: str, sources: Sources) -> WeightsInfo:
-    """Say which weights a network would load; raise UnknownNetwork."""
+def find_weights(name: str, sources: Sources, weights: str | None = None) -> WeightsInfo:
+    """Say which weights a network would load: those that win, or the ``weights`` asked for.
+
+    ``weights`` are a source, or 8 hex digits. Raises UnknownNetwork, UnknownWeights, InvalidChoice.
+    """
     architecture(name)
-    if sources.random:
-        return WeightsInfo(name, "ready", "random", None, own_file(name, sources))
     offer = published(name)
     known = (own_file(name, sources), offer.nbytes if offer else None, sources.offline)
-    for source, path in _places(name, sources):
-        if path.is_file():
-            return WeightsInfo(name, "ready", source, path, *known)
+    if found := _choose(name, sources, weights):
+        source, path = found
+        return WeightsInfo(name, "ready", source, path, *known)
     may_be_fetched = offer is not None and not sources.offline
-    return WeightsInfo(name, "available" if may_be_fetched else "missing", None, None, *known)
+    none = WeightsInfo(name, "available" if may_be_fetched else "missing", None, None, *known)
+    winning = none if weights is None else find_weights(name, sources)
+    if winning == none and weights in (None, "published"):
+        return none  # the network's first use fetches them, by whatever name
+    names = _names(weights_here(name, sources))
+    raise UnknownWeights(network=name, weights=weights, known=names, info=winning)
+
+
+def weights_here(name: str, sources: Sources) -> tuple[Provenance, ...]:
+    """List all weights of a network that can be loaded, those that win first."""
+    known = (_provenance(name, *found) for found in _here(name, sources))
+    return tuple(provenance for provenance in known if provenance is not None)
+
+
+def _choose(name: str, sources: Sources, weights: str | None) -> tuple[Source, Path | None] | None:
+    """Find the weights that are asked for, or else those that win."""
+    here = list(_here(name, sources))
+    if weights is None:
+        return here[0] if here[0][0] != "random" or sources.random else None
+    if weights in SOURCES:
+        return next((found for found in here if found[0] == weights), None)
+    if not HASH.fullmatch(weights):
+        raise InvalidChoice("unknown_source", known=SOURCES, text=weights[:40])
+    hashes = ((found, _provenance(name, *found)) for found in here)
+    return next((found for found, its in hashes if its and its.sha256[:8] == weights), None)
+
+
+def _names(here: tuple[Provenance, ...]) -> tuple[str, ...]:
+    """List by which names weights can be asked for."""
+    return tuple(name for its in here for name in (its.source, its.sha256[:8]) if name)
 
 
 def published(name: str) -> Published | None:
@@ -110,18 +151,20 @@ def fetch_weights(
     return fetch(offer, sources.cache_dir, on_progress)
 
 
-def look_up(name: str, sources: Sources) -> Provenance | None:
+def look_up(name: str, sources: Sources, weights: str | None = None) -> Provenance | None:
     """Say where a network's weights come from, without loading them where that can be avoided.
 
-    None where there are none, or none that can be read.
+    None where there are none, or none that can be read; raises as ``find_weights`` does.
     """
-    info = find_weights(name, sources)
-    if info.source == "random":
+    info = find_weights(name, sources, weights)
+    return _provenance(name, info.source, info.path) if info.source else None
+
+
+def _provenance(name: str, source: Source, path: Path | None) -> Provenance | None:
+    if path is None:
         return _random(name)
-    if info.path is None or info.source is None:
-        return None
     try:
-        return _look_up(name, info.source, info.path, info.path.stat().st_mtime_ns)
+        return _look_up(name, source, path, path.stat().st_mtime_ns)
     except (OSError, WeightsInvalid):
         return None
 
@@ -139,12 +182,13 @@ def _look_up(name: str, source: Source, path: Path, written: int) -> Provenance:
     return provenance_of(file, paper, source)
 
 
-def load(name: str, sources: Sources, device: str = "cpu") -> Network:
+def load(name: str, sources: Sources, device: str = "cpu", weights: str | None = None) -> Network:
     """Load a network with its weights onto a device, ready to record and project.
 
-    Raises UnknownNetwork, WeightsMissing (its ``info`` says what could be had), WeightsInvalid.
+    Raises WeightsMissing (its ``info`` says what could be had), WeightsInvalid, and as
+    ``find_weights`` does.
     """
-    info = find_weights(name, sources)
+    info = find_weights(name, sources, weights)
     if info.source == "random":
         network = randomized(name)
     elif info.path is None:
@@ -202,6 +246,15 @@ def _random(name: str) -> Provenance:
     return Provenance(
         "random", "", trained=False, preprocessing=paper.preprocessing, norm=paper.norm
     )
+
+
+def _here(name: str, sources: Sources) -> Iterator[tuple[Source, Path | None]]:
+    """Yield all that can be loaded, what wins first; random weights need no file."""
+    if sources.random:
+        yield "random", None
+    yield from (found for found in _places(name, sources) if found[1].is_file())
+    if not sources.random:
+        yield "random", None
 
 
 def _places(name: str, sources: Sources) -> Iterator[tuple[Source, Path]]:

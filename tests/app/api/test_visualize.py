@@ -335,6 +335,40 @@ def test_random_weights_are_flagged(tmp_path: Path) -> None:
         assert client.get("/networks/lenet5").json()["weights"]["trained"] is False
 
 
+def test_weights_can_be_asked_for_by_source_and_by_hash(tmp_path: Path) -> None:
+    with client_in(tmp_path) as client:
+        starter, random = client.get("/networks/lenet5").json()["sources"]
+        assert (starter["source"], len(starter["sha256"])) == ("starter", 64)
+        assert (random["source"], random["sha256"], random["trained"]) == ("random", "", False)
+        names = {"starter": starter, starter["sha256"][:8]: starter, "random": random}
+        for name, its in names.items():
+            assert visualize(client, network="lenet5", weights=name).json()["weights"] == its
+
+
+def test_random_weights_are_the_same_each_time(tmp_path: Path) -> None:
+    contents = []
+    for name in ("one", "another"):
+        with client_in(tmp_path / name) as client:
+            answer = visualize(client, NPZ, network="lenet5", layer="c2", weights="random")
+            contents.append(answer.content)
+    assert contents[0] == contents[1] and b'"trained": false' in contents[0]
+
+
+@pytest.mark.parametrize(
+    ("weights", "status", "words"),
+    [
+        ("yours", 404, ("zfnet has no weights 'yours'", "starter", "random")),
+        ("published", 404, ("'published'", "starter")),
+        ("0a1b2c3d", 404, ("'0a1b2c3d'", "starter")),
+        ("mine", 422, ("yours, published, starter, random", "'mine'")),
+    ],
+)
+def test_weights_that_are_not_here_are_a_sentence(
+    client: TestClient, weights: str, status: int, words: tuple[str, ...]
+) -> None:
+    assert_problem(visualize(client, weights=weights), status, *words)
+
+
 def test_the_openapi_document_tells_every_kind_of_answer_and_problem(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     post = schema["paths"]["/visualize"]["post"]
@@ -350,6 +384,7 @@ def test_the_openapi_document_tells_every_kind_of_answer_and_problem(client: Tes
     form = schema["components"]["schemas"][body["$ref"].rpartition("/")[2]]["properties"]
     assert set(form) == {
         "image", "image_id", "network", "layer", "method", "seed", "top", "features", "unit", "fit",
+            "weights",
     }  # fmt: skip
     assert "HTTPValidationError" not in json.dumps(schema["paths"])
 

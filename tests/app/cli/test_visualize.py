@@ -66,6 +66,15 @@ def test_the_command_line_gives_the_bytes_that_the_server_gives(
     assert answer.content == output.read_bytes()
 
 
+def test_random_weights_can_be_asked_for(run: Run, dog: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    asked = ("--network", "lenet5", "--weights", "random", "--top", "1")
+    assert run("visualize", dog, *asked, "-o", output)[0] == 0
+    assert json.loads(output.read_bytes())["weights"]["trained"] is False
+    code, _, complaints = run("visualize", dog, *asked[:3], "0a1b2c3d", "-o", output)
+    assert code == 1 and "lenet5 has no weights '0a1b2c3d' here; it has starter" in complaints
+
+
 def test_a_folder_becomes_a_folder_and_goes_on_where_it_was(run: Run, tmp_path: Path) -> None:
     album = tmp_path / "album"
     for name in ("a.jpg", "deeper/b.png"):

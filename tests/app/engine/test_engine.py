@@ -236,6 +236,37 @@ def test_a_network_asked_for_by_many_is_loaded_once(engine: Engine) -> None:
     run(work())
 
 
+def test_networks_are_kept_by_their_weights(tmp_path: Path) -> None:
+    engine = Engine(settings_in(tmp_path))
+
+    async def work() -> None:
+        starter, random = await engine.network("lenet5"), await engine.network("lenet5", "random")
+        assert starter.provenance.trained and not random.provenance.trained
+        assert await engine.network("lenet5", "starter") is starter
+        assert await engine.network("lenet5", "random") is random
+        assert await engine.network("lenet5", starter.provenance.sha256[:8]) is starter
+        seen = [
+            await engine.see(square(), each, models.Choice(top=2)) for each in (starter, random)
+        ]
+        assert [each.provenance.source for each in seen] == ["starter", "random"]
+        assert len(engine.records) == 2
+
+    run(work())
+    engine.close()
+
+
+def test_random_weights_do_not_stand_for_those_that_are_missing(tmp_path: Path) -> None:
+    engine = Engine(settings_in(tmp_path))
+
+    async def work() -> None:
+        await engine.network("alexnet2012", "random")
+        with refused(models.WeightsMissing, match="alexnet2012"):
+            await engine.network("alexnet2012")
+
+    run(work())
+    engine.close()
+
+
 def test_the_network_used_by_default_is_the_first_ready_favourite(tmp_path: Path) -> None:
     ready = NetworkRegistry(settings_in(tmp_path))
     assert ready.default() == "zfnet"

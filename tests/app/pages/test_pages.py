@@ -252,6 +252,31 @@ def test_a_link_made_with_other_weights_says_so(client: TestClient, explorer: st
     assert client.get(f"{explorer}?weights=rubbish", headers=HTML).status_code == 422
 
 
+def test_other_weights_that_are_here_are_a_link_away(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer)
+    assert re.search(r'weights=starter" aria-current="true">starter</a>', text)
+    random = page(client, re.findall(r'href="([^"]+weights=random)"', text)[0])
+    assert "random weights: nothing was learned" in random
+    assert re.search(r'weights=random" aria-current="true">random</a>', random)
+    assert f'data-link="{explorer}?weights=random"' in random and "-F weights=random" in random
+    (first, *_) = addresses(random, "projection.png")
+    starter = addresses(text, "projection.png")[0]
+    assert client.get(first).content != client.get(starter).content
+    assert client.get(first).headers["cache-control"].endswith("immutable")
+    (close,) = re.findall(r'href="([^"]+)#close" aria-current', random)
+    assert "weights=random" in close
+
+
+def test_a_link_to_weights_that_are_not_here_leads_to_those_that_are(
+    client: TestClient, explorer: str
+) -> None:
+    text = page(client, f"{explorer}?weights=yours", 404)
+    assert "zfnet has no weights &#39;yours&#39; here" in text
+    assert f'href="{explorer}?weights=random"' in text
+    address = f"{explorer.removesuffix('/conv5')}?weights=random"
+    assert client.get(address).url.query == b"weights=random"
+
+
 def test_random_weights_are_flagged(tmp_path: Path) -> None:
     with client_in(tmp_path, random_weights=True, networks="lenet5") as client:
         address = client.post("/samples/camera", follow_redirects=True, headers=HTML)

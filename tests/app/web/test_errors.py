@@ -12,10 +12,14 @@ from app.photos import decoders, decoding, store, uploads
 from app.web import errors
 from tests.serving import LOCAL, client_in, settings_in, state_of
 
+NOTHING = models.WeightsInfo("zfnet", "missing", None, None, Path("zfnet.safetensors"))
 AN_ERROR: dict[type[Exception], models.DeconvnetError] = {
     models.UnknownNetwork: models.UnknownNetwork("net", ["zfnet"]),
     models.UnknownLayer: models.UnknownLayer("zfnet", "conv9", ["conv1"]),
     models.InvalidChoice: models.InvalidChoice("feature_twice"),
+    models.UnknownWeights: models.UnknownWeights(
+        network="zfnet", weights="0a1b2c3d", known=("starter",), info=NOTHING
+    ),
     models.WeightsArriving: models.WeightsArriving("zfnet", 250_000_000, 7),
     models.WeightsInvalid: models.WeightsInvalid("no_convolutions"),
     models.WeightsMissing: models.WeightsMissing("not_written", file="a", folder="b", cause="c"),

@@ -11,7 +11,14 @@ from models.networks.catalogue import ARCHITECTURES
 from models.weights.download import Published, hash_of
 from models.weights.files import write
 from models.weights.published import PUBLISHED
-from models.weights.sources import Sources, fetch_weights, find_weights, load, look_up
+from models.weights.sources import (
+    Sources,
+    fetch_weights,
+    find_weights,
+    load,
+    look_up,
+    weights_here,
+)
 from tests import weight_files
 from tests.file_server import FileServer
 from tests.refusals import refused
@@ -161,6 +168,58 @@ def test_random_weights_come_only_when_asked_for_and_say_so(tmp_path: Path) -> N
     provenance = load("zfnet", sources).provenance
     assert (provenance.source, provenance.trained, provenance.sha256) == ("random", False, "")
     assert look_up("zfnet", sources) == provenance
+
+
+def test_all_weights_that_are_here_can_be_asked_for_by_source_and_by_hash(
+    sources: Sources, tmp_path: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server.running():
+        publish(server, "zfnet", tmp_path, monkeypatch)
+        fetch_weights("zfnet", sources)
+    save(own("zfnet"), sources.weights_dir / "zfnet.pth")
+    here = weights_here("zfnet", sources)
+    assert [each.source for each in here] == ["yours", "published", "starter", "random"]
+    for each in here:
+        for name in (each.source, each.sha256[:8]):
+            if name:
+                assert load("zfnet", sources, weights=name).provenance == each
+                assert look_up("zfnet", sources, name) == each
+    assert load("zfnet", sources).provenance == here[0]
+
+
+def test_of_two_files_of_yours_the_second_goes_by_its_hash(sources: Sources) -> None:
+    second = save(own("zfnet"), sources.weights_dir / "zfnet.pth")
+    first = sources.weights_dir / "zfnet.safetensors"
+    write(first, own("zfnet", seed=1), {})
+    assert find_weights("zfnet", sources, "yours").path == first
+    assert find_weights("zfnet", sources, hash_of(second)[:8]).path == second
+
+
+@pytest.mark.parametrize("weights", ["yours", "published", "01234567"])
+def test_weights_that_are_not_here_are_refused_with_those_that_are(
+    sources: Sources, weights: str
+) -> None:
+    short = hash_of(Path(models.__file__).parent / "weights/starter/vgg16.safetensors")[:8]
+    with refused(
+        models.UnknownWeights,
+        match=f"'{weights}' here; it has starter, {short}, random. .*weights fetch vgg16'",
+    ):
+        find_weights("vgg16", sources, weights)
+
+
+@pytest.mark.parametrize("weights", ["", "mine", "STARTER", "0123456", "0123456g", "012345678"])
+def test_a_name_that_no_weights_can_have_is_refused(sources: Sources, weights: str) -> None:
+    with refused(models.InvalidChoice, match="yours, published, starter, random, or the first"):
+        find_weights("vgg16", sources, weights)
+
+
+def test_where_nothing_would_win_published_weights_are_fetched_by_their_name(
+    sources: Sources,
+) -> None:
+    assert find_weights("vgg11", sources, "published") == find_weights("vgg11", sources)
+    with refused(models.UnknownWeights, match="it has random"):
+        find_weights("vgg11", sources, "starter")
+    assert find_weights("vgg11", sources, "random").source == "random"
 
 
 def test_nothing_is_known_of_weights_that_are_missing_or_cannot_be_read(sources: Sources) -> None:
