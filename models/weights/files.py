@@ -43,7 +43,7 @@ def read(path: Path, architecture: Architecture) -> WeightsFile:
     load = READERS.get(path.suffix, _read_pth)
     try:
         path.open("rb").close()
-        tensors, metadata = load(path)
+        tensors, metadata = load(path, architecture)
     except WeightsInvalid:
         raise
     except OSError as error:
@@ -81,7 +81,7 @@ def replace_file(file: Path, write: Callable[[Path], object]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_safetensors(path: Path, _: Architecture) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with _opened(path) as file:
         # copied, for what is mapped dies with a file that somebody overwrites in place
         tensors = {key: file.get_tensor(key).clone() for key in file.keys()}
@@ -108,7 +108,7 @@ def _metadata(path: Path, text: str | None) -> dict[str, Any]:
     return metadata
 
 
-def _read_pth(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_pth(path: Path, _: Architecture) -> tuple[dict[str, Tensor], dict[str, Any]]:
     _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -170,8 +170,9 @@ def _dense(path: Path, key: str, tensor: object) -> Tensor:
     return tensor
 
 
-Reader = Callable[[Path], tuple[dict[str, Tensor], dict[str, Any]]]
-"""Reads a file's tensors, by the file's own keys, and its metadata; raises WeightsInvalid."""
+Reader = Callable[[Path, Architecture], tuple[dict[str, Tensor], dict[str, Any]]]
+"""Reads what a file holds for an architecture: its tensors, by the file's own keys or by ours, and
+its metadata; raises WeightsInvalid."""
 
 READERS: dict[str, Reader] = {".safetensors": _read_safetensors, ".pth": _read_pth}
 """The format that an ending stands for; ``torch.save``'s, where it is none of these."""
