@@ -79,6 +79,10 @@ SENTENCES: Mapping[str, str] = {
     "WeightsInvalid.metadata_is_no_json": "{file}: its metadata is not JSON: {cause}",
     "WeightsInvalid.metadata_is_no_object": "{file}: its metadata is not a JSON object",
     "WeightsInvalid.senseless_preprocessing": "{file}: its preprocessing makes no sense: {found}",
+    "WeightsInvalid.out_of_range": (
+        "{file}: its {entry} makes no sense: {name} is {value}, not {least:g} to {most:g}"
+    ),
+    "WeightsInvalid.even_size": "{file}: its norm makes no sense: size is {size}, which is even",
     "WeightsInvalid.entry_is_no_object": "{file}: metadata '{entry}' is not an object",
     "WeightsInvalid.entry_is_no_text": "{file}: metadata '{entry}' is no text",
     "WeightsInvalid.impossible_value": "{file}: metadata {entry} cannot be {value!r}",
@@ -91,6 +95,9 @@ SENTENCES: Mapping[str, str] = {
     "WeightsInvalid.gap": "the file holds {held} but not {missing} before it",
     "WeightsInvalid.does_not_fit": (
         "{key} is {shape}, which does not fit {network} after {channels} maps of {height} x {width}"
+    ),
+    "WeightsInvalid.too_small": (
+        "{file}: an input of {size} x {size} pixels, as its metadata has it, ends before {layer}"
     ),
     "WeightsInvalid.no_classifier": "{file} has no classifier for the {classes} classes named",
     "WeightsInvalid.other_classes": (

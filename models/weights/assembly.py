@@ -33,9 +33,18 @@ def assemble(file: WeightsFile, architecture: Architecture, source: str) -> Netw
     except WeightsInvalid as error:
         raise WeightsInvalid("makes_no_network", file=file.path.name, cause=error) from error
     fill(network, file.tensors, file.path.name)
+    _reach_the_end(file, network)
     if classes:
         _agree(file, network, len(classes))
     return network
+
+
+def _reach_the_end(file: WeightsFile, network: Network) -> None:
+    """Refuse an input so small that nothing of it is left before the last layer."""
+    reached = network.sizes(network.input_size)
+    if len(reached) < len(network.layers):
+        missing, side = network.layers[len(reached)].name, network.preprocessing.size
+        raise WeightsInvalid("too_small", file=file.path.name, layer=missing, size=side)
 
 
 def _agree(file: WeightsFile, network: Network, classes: int) -> None:

@@ -48,7 +48,10 @@ def _norm(file: WeightsFile, architecture: Architecture) -> Normalization | None
     if architecture.norm is None:
         return None
     if "norm" in file.metadata:
-        return _dataclass(file, architecture.norm, "norm")
+        found = _dataclass(file, architecture.norm, "norm")
+        if found.size % 2 == 0:
+            raise WeightsInvalid("even_size", file=file.path.name, size=found.size)
+        return found
     if file.naming == "pytorchcv":
         return Normalization(order="norm-pool", alpha=1e-4)
     return architecture.norm
@@ -61,9 +64,7 @@ def _preprocessing(file: WeightsFile, architecture: Architecture) -> Preprocessi
     found = _dataclass(file, architecture.preprocessing, "preprocessing")
     channels = 1 if found.channel_order == "L" else 3
     fits = len(found.mean) == len(found.std) == channels == architecture.preprocessing.channels
-    numbers = (*found.mean, *found.std, found.scale)
-    sane = all(-1e6 < number < 1e6 for number in numbers) and min(found.std) > 0 < found.scale
-    if not (fits and sane and 8 <= found.size <= 1024 and 8 <= found.resize <= 2048):
+    if not fits:
         raise WeightsInvalid("senseless_preprocessing", file=file.path.name, found=found)
     return found
 
@@ -83,7 +84,23 @@ def _dataclass(file: WeightsFile, default: D, entry: str) -> D:
 LONGEST = 1000
 """Characters that are kept of a text in the metadata."""
 
+LONGEST_LABEL = 200
+"""Characters that are kept of a class label."""
+
 CHOICES = {"order": ("pool-norm", "norm-pool"), "channel_order": ("RGB", "BGR", "L")}
+
+RANGES = {
+    "preprocessing.size": (8, 1024),
+    "preprocessing.resize": (8, 2048),
+    "preprocessing.scale": (1e-6, 1e3),
+    "preprocessing.mean": (-1e4, 1e4),
+    "preprocessing.std": (1e-4, 1e4),
+    "norm.size": (1, 255),
+    "norm.alpha": (0, 100),
+    "norm.beta": (0, 4),
+    "norm.k": (1e-3, 1e3),
+}
+"""The least and the most that a number of the metadata may be."""
 
 
 def _as(file: WeightsFile, entry: str, name: str, value: object, like: object) -> object:
@@ -92,21 +109,47 @@ def _as(file: WeightsFile, entry: str, name: str, value: object, like: object) -
         case str(), str() if value in CHOICES[name]:
             return value
         case int(), int() if not isinstance(value, bool):
-            return value
+            return _within(file, entry, name, value)
         case float(), int() | float() if not isinstance(value, bool):
-            return float(value)
-        case tuple(), list() | tuple() if all(isinstance(v, int | float) for v in value):
-            return tuple(float(v) for v in value)
+            return float(_within(file, entry, name, value))
+        case tuple(), list() | tuple() if all(type(v) in {int, float} for v in value):
+            return tuple(float(_within(file, entry, name, v)) for v in value)
     where = f"{entry}.{name}"
     raise WeightsInvalid("impossible_value", file=file.path.name, entry=where, value=value)
+
+
+N = TypeVar("N", int, float)
+
+
+def _within(file: WeightsFile, entry: str, name: str, value: N) -> N:
+    """Return a number if it is within its range, which neither NaN nor infinity is."""
+    least, most = RANGES[f"{entry}.{name}"]
+    if not least <= value <= most:
+        raise WeightsInvalid(
+            "out_of_range",
+            file=file.path.name,
+            entry=entry,
+            name=name,
+            value=value,
+            least=least,
+            most=most,
+        )
+    return value
 
 
 def _text(file: WeightsFile, entry: str) -> str | None:
     """Return an entry of the metadata that is a sentence."""
     found = file.metadata.get(entry)
-    if found is not None and not isinstance(found, str):
+    if found is None:
+        return None
+    if not _is_text(found):
         raise WeightsInvalid("entry_is_no_text", file=file.path.name, entry=entry)
-    return found and found[:LONGEST]
+    return str(found)[:LONGEST]
+
+
+def _is_text(value: object) -> bool:
+    """Tell a text from half a character, which JSON can name and nothing can write."""
+    return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def read_classes(file: WeightsFile) -> tuple[str, ...] | None:
@@ -114,6 +157,6 @@ def read_classes(file: WeightsFile) -> tuple[str, ...] | None:
     classes = file.metadata.get("classes")
     if classes is None:
         return None
-    if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
+    if not isinstance(classes, list) or not all(_is_text(label) for label in classes):
         raise WeightsInvalid("classes_are_no_names", file=file.path.name)
-    return tuple(classes) or None
+    return tuple(label[:LONGEST_LABEL] for label in classes) or None

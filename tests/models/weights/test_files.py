@@ -310,6 +310,15 @@ def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
         ({"preprocessing": {"size": 10**9}}, "makes no sense"),
         ({"preprocessing": {"std": [0.0]}}, "makes no sense"),
         ({"preprocessing": {"mean": [0.1, 0.2, 0.3]}}, "makes no sense"),
+        ({"preprocessing": {"size": 10**400}}, r"size is 10+, not 8 to 1024"),
+        ({"preprocessing": {"resize": 2049}}, "resize is 2049, not 8 to 2048"),
+        ({"preprocessing": {"scale": float("nan")}}, "scale is nan, not 1e-06 to 1000"),
+        ({"preprocessing": {"scale": 10**400}}, "scale is 10+, not"),
+        ({"preprocessing": {"mean": [float("inf")]}}, "mean is inf, not -10000 to 10000"),
+        ({"preprocessing": {"mean": [True]}}, r"preprocessing\.mean cannot be 'True'"),
+        ({"preprocessing": {"std": [1e-300]}}, "std is 1e-300, not 0.0001 to 10000"),
+        ({"source": "half a \ud83d"}, "'source' is no text"),
+        ({"classes": [*"abcde", "\udc00"]}, "not a list of names"),
     ],
 )
 def test_metadata_that_makes_no_sense_is_refused(
@@ -319,6 +328,52 @@ def test_metadata_that_makes_no_sense_is_refused(
     write(file, own("lenet5"), said)
     with refused(WeightsInvalid, match=sentence):
         opened(file, "lenet5")
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"size": 10**9}, "its norm makes no sense: size is 1000000000, not 1 to 255"),
+        ({"size": -5}, "size is -5, not 1 to 255"),
+        ({"size": 4}, "size is 4, which is even"),
+        ({"alpha": 1e308}, r"alpha is 1e\+308, not 0 to 100"),
+        ({"alpha": float("nan")}, "alpha is nan, not 0 to 100"),
+        ({"alpha": -1}, "alpha is -1, not 0 to 100"),
+        ({"beta": float("inf")}, "beta is inf, not 0 to 4"),
+        ({"k": 0}, "k is 0, not 0.001 to 1000"),
+        ({"order": "norm"}, r"norm\.order cannot be 'norm'"),
+    ],
+)
+def test_a_normalisation_that_makes_no_sense_is_refused(
+    tmp_path: Path, said: dict[str, Any], sentence: str
+) -> None:
+    file = tmp_path / "zfnet.safetensors"
+    write(file, own("zfnet"), {"norm": said})
+    with refused(WeightsInvalid, match=sentence):
+        opened(file, "zfnet")
+
+
+@pytest.mark.parametrize("said", [{"size": 255, "alpha": 100, "beta": 4, "k": 1e-3}, {"size": 1}])
+def test_the_most_extreme_normalisation_allowed_gives_numbers(
+    tmp_path: Path, said: dict[str, Any]
+) -> None:
+    file = tmp_path / "zfnet.safetensors"
+    write(file, own("zfnet"), {"norm": said})
+    with torch.inference_mode():
+        assert bool(torch.isfinite(opened(file, "zfnet")(torch.randn(1, 3, 224, 224))).all())
+
+
+def test_an_input_that_ends_before_the_last_layer_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "zfnet.safetensors"
+    write(file, own("zfnet", head=False), {"preprocessing": {"size": 16}})
+    with refused(WeightsInvalid, match="an input of 16 x 16 pixels, .* ends before conv2"):
+        opened(file, "zfnet")
+
+
+def test_of_an_endless_label_the_beginning_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "lenet5.safetensors"
+    write(file, own("lenet5"), {"classes": ["x" * 10**6, *"bcdef"]})
+    assert opened(file, "lenet5").classes == ("x" * 200, *"bcdef")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3", '"x"', "[" * 100_000])
