@@ -24,7 +24,7 @@ from models.projection.selection import Unit, peaks, strongest
 from models.projection.walk import Reconstruction, project, project_maps
 from models.training.checkpoint import repeat, write_weights
 from models.weights.assembly import assemble, fill
-from models.weights.files import read, replace_file
+from models.weights.files import read, replace_file, write
 
 __all__ = [
     "AdaptiveAveragePool",
@@ -59,5 +59,6 @@ __all__ = [
     "replace_file",
     "strongest",
     "to_pixels",
+    "write",
     "write_weights",
 ]

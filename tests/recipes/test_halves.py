@@ -1,14 +1,18 @@
 """A half-wide VGG-16's making, on a toy teacher: which maps, what regression and tuning give."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from models.networks.network import Network
+from recipes.__main__ import main
 from recipes.halves import (
     Imitation,
     add_head,
@@ -28,8 +32,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Network:
-    """Return a VGG-16 of six maps a layer, read from an .npz as the published one is."""
+def teacher(teacher_file: Path) -> Network:
+    return read_vgg(teacher_file)
+
+
+@pytest.fixture(scope="module")
+def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a VGG-16 of six maps a layer, an .npz as the published one is."""
     chance, below = np.random.default_rng(0), 3
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     for name in CONVS:
@@ -39,7 +48,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Network:
         below = 6
     file = tmp_path_factory.mktemp("teacher") / "vgg.npz"
     np.savez(file, allow_pickle=False, **tensors)
-    return read_vgg(file)
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +102,30 @@ def test_tuning_explains_more_of_the_teacher_and_goes_on_where_it_was(
     imitate(again, imitation, photos, 6, tmp_path / "half.pt", peak=1e-2)
     for one, other in zip(half.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_classifier_for_the_teachers_own_maps_is_written_without_them(
+    teacher_file: Path, tmp_path: Path
+) -> None:
+    colours = {"navy": (0, 0, 120), "orange": (255, 160, 0)}
+    for number in range(16):
+        name, colour = list(colours.items())[number % 2]
+        folder = tmp_path / "data" / "caltech101" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 50), colour).save(folder / f"{number}.jpg")
+    out, files = tmp_path / "head.safetensors", ["--teacher", str(teacher_file)]
+    places = ["--data", str(tmp_path / "data"), "--work", str(tmp_path / "work")]
+    main(["head", *files, *places, "--out", str(out), "--head-steps", "300"])
+    with safe_open(out, "pt") as file:
+        described = json.loads(file.metadata()["deconvnet"])
+        head = {key: file.get_tensor(key) for key in file.keys()}
+    assert sorted(head) == ["fc8.bias", "fc8.weight"]
+    network = add_head(read_vgg(teacher_file), tuple(described["classes"]), side=7)
+    for key, tensor in head.items():
+        network.tensors()[key].data.copy_(tensor)
+    for number, colour in enumerate(colours.values()):
+        photo = torch.tensor(colour, dtype=torch.uint8)[None, :, None, None].expand(1, 3, 224, 224)
+        assert network(show(network, photo)).flatten().argmax() == number
 
 
 def test_the_head_reads_pool5_on_a_smaller_grid(teacher: Network, photos: list[Tensor]) -> None:
