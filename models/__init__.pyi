@@ -22,8 +22,8 @@ from .networks.preprocessing import (
     frame,
     frame_photo,
 )
-from .projection.choice import Choice, Fit, Method, Option, Seed, options_of
-from .projection.export import encode_png, entry_names, to_npz, to_png_sheet, to_zip
+from .projection.choice import Choice, Fit, Method, Option, Seed, Show, options_of
+from .projection.export import encode_png, entry_names, to_npz, to_png_sheet, to_zip, way_suffix
 from .projection.record import Record, record_photo
 from .projection.selection import Unit
 from .projection.visualize import (
@@ -32,6 +32,7 @@ from .projection.visualize import (
     Reconstructed,
     Visualization,
     activation_maps,
+    complete,
     draw,
     draw_overlays,
     reconstruct,
@@ -74,6 +75,7 @@ __all__ = [
     "Reconstructed",
     "Record",
     "Seed",
+    "Show",
     "Source",
     "Sources",
     "State",
@@ -90,6 +92,7 @@ __all__ = [
     "WeightsMissing",
     "activation_maps",
     "architectures",
+    "complete",
     "describe_layers",
     "draw",
     "draw_overlays",
@@ -114,5 +117,6 @@ __all__ = [
     "use_all_cores",
     "use_one_core",
     "visualize",
+    "way_suffix",
     "weights_here",
 ]

@@ -12,6 +12,9 @@ from PIL import Image, ImageDraw
 PERCENTILE = 99.5
 """The share of values that the scale must hold; the few beyond are clipped."""
 
+SMOOTH, LIT = 2.0, 2.5
+"""How far `smooth` and `lit` spread each pixel: the sigma of a Gaussian, in pixels."""
+
 BACKGROUND = (255, 255, 255)
 ACTIVE = (255, 176, 0)
 
@@ -19,7 +22,7 @@ ACTIVE = (255, 176, 0)
 Numbers = NDArray[np.floating]
 
 
-def scale_of(values: Numbers) -> float:
+def scale_of(values: Numbers, percentile: float = PERCENTILE) -> float:
     """Return the scale of a projection: the 99.5th percentile of |value|, 0 for an empty one.
 
     Where nearly all is zero the percentile is, too; then the largest |value| is the scale.
@@ -27,7 +30,7 @@ def scale_of(values: Numbers) -> float:
     size = np.abs(values.astype(np.float64))
     if size.size == 0:
         return 0.0
-    return float(np.percentile(size, PERCENTILE)) or float(size.max())
+    return float(np.percentile(size, percentile)) or float(size.max())
 
 
 def picture(values: Numbers, scale: float, channel_order: str = "RGB") -> Image.Image:
@@ -38,6 +41,33 @@ def picture(values: Numbers, scale: float, channel_order: str = "RGB") -> Image.
     if len(levels) == 1:
         return Image.fromarray(levels[0]).convert("RGB")
     return Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
+
+
+def smooth(values: Numbers, sigma: float = SMOOTH) -> Numbers:
+    """Average the channels of (C, H, W) and smooth the result: (1, H, W)."""
+    return _blur(values.astype(np.float64).mean(0), sigma)[None]
+
+
+def strength(values: Numbers, sigma: float = LIT) -> Numbers:
+    """Take the length of each pixel of (C, H, W) over its channels, and smooth it: (H, W)."""
+    return _blur(np.sqrt(np.square(values.astype(np.float64)).sum(0)), sigma)
+
+
+def _blur(values: Numbers, sigma: float) -> Numbers:
+    """Smooth (H, W) by a Gaussian cut off at four sigma; beyond the border all is zero."""
+    from skimage.filters import gaussian  # takes long to import
+
+    blurred: Numbers = gaussian(  # type: ignore[no-untyped-call]
+        values, sigma, mode="constant", truncate=4.0, preserve_range=True
+    )
+    return blurred
+
+
+def lit(photo: Image.Image, values: Numbers, scale: float) -> Image.Image:
+    """Let a photo stand out of mid-grey where (H, W) is strong: whole from ``scale`` on."""
+    share = np.clip(values / (scale or 1.0), 0, 1)[:, :, None]
+    levels = np.rint(128 + share * (np.asarray(photo.convert("RGB"), np.float64) - 128))
+    return Image.fromarray(levels.astype(np.uint8))
 
 
 def overlay(photo: Image.Image, values: Numbers) -> Image.Image:

@@ -64,13 +64,12 @@ async def visualize(
         engine,
         lambda: make_answer(engine, uploads, sent, choice, media_type, request),
     )
-    name = f"{choice.network or 'visualization'}.{answers.SUFFIXES[media_type]}"
     return Response(
         answer.content,
         media_type=media_type,
         headers={
             "Cache-Control": "no-store",
-            "Content-Disposition": f'inline; filename="{name}"',
+            "Content-Disposition": f'inline; filename="{answer.name}"',
             "Server-Timing": ", ".join(f"{k};dur={v}" for k, v in answer.timings.items()),
             "Vary": "Accept",
         },
@@ -96,6 +95,8 @@ async def make_answer(
     async def make() -> Answer:
         view = await engine.see(photo, network, choice)
         content = await engine.beside(lambda: answers.encode(view, photo, media_type, decode_ms))
-        return Answer(content, answers.timings(view, decode_ms))
+        name = answers.file_name(view, answers.SUFFIXES[media_type])
+        return Answer(content, name, answers.timings(view, decode_ms))
 
+    choice = models.complete(network, choice)
     return await engine.answer(("answer", photo.id, identity(network), choice, media_type), make)

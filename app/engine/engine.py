@@ -47,9 +47,10 @@ class ClientLeft(models.DeconvnetError):
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished answer's bytes, and what each part of it took, in milliseconds."""
+    """A finished answer's bytes, its file's name, and what each part took, in milliseconds."""
 
     content: bytes
+    name: str = ""
     timings: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -178,21 +179,30 @@ class Engine:
         self, photo: Photo, network: models.Network, choice: models.Choice
     ) -> models.Visualization:
         """Visualize what a network saw in a photo."""
-        layer = choice.layer or network.last_conv
-        choice = replace(choice, network=network.name, layer=layer, weights=None)
+        choice = replace(models.complete(network, choice), weights=None)
         key = ("view", photo.id, identity(network), choice)
         return await self._answered(key, lambda: self._see(photo, network, choice))
 
     async def _see(
         self, photo: Photo, network: models.Network, choice: models.Choice
     ) -> models.Visualization:
-        limit = self.settings.max_projections
         times = [time.perf_counter()]
         record = await self.record(photo, network, choice.fit)
         times.append(time.perf_counter())
-        found = await self.on_device(lambda: models.reconstruct(record, choice, limit=limit))
+        found = await self._reconstruct(photo, network, choice, record)
         times.append(time.perf_counter())
         return await self.beside(lambda: models.draw(record, choice, found, times))
+
+    async def _reconstruct(
+        self, photo: Photo, network: models.Network, choice: models.Choice, record: models.Record
+    ) -> models.Reconstructed:
+        """Return the numbers of a choice, held or computed; the same however they are shown."""
+        shared, limit = replace(choice, show=None), self.settings.max_projections
+
+        async def walk() -> models.Reconstructed:
+            return await self.on_device(lambda: models.reconstruct(record, shared, limit=limit))
+
+        return await self._answered(("walk", photo.id, identity(network), shared), walk)
 
     async def record(self, photo: Photo, network: models.Network, fit: str) -> models.Record:
         """Return the record of a photo, held or made; the photo is framed beside the device."""

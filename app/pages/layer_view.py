@@ -1,7 +1,7 @@
 """What the explorer's page shows: its context, made from a link and what the engine saw."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from typing import Any, get_args
@@ -13,6 +13,7 @@ from app.engine.registry import NetworkRegistry
 from app.pages.links import Link, archive_address, picture_address
 from app.photos.store import Photo
 from app.web.fragments import WeightsOffer, weights_offer
+from app.web.sentences import sentence
 
 TOP = 9
 TOPS = (9, 16, 25, 64)
@@ -78,7 +79,8 @@ class Card:
 
     ``label`` is the class that a last layer's unit stands for. ``field`` is in pixels of the
     network's input, ``outline`` in those of the photo. A dead unit has no ``projection``; a map
-    of a single unit has no ``overlay``.
+    of a single unit has no ``overlay``. ``show`` says how the projection is drawn, ``scale`` at
+    which value it is full, ``remaining`` which share of its energy a difference shows.
     """
 
     feature: int
@@ -90,6 +92,9 @@ class Card:
     projection: Picture | None
     patch: Picture
     overlay: Picture | None
+    show: models.Show
+    scale: float | None
+    remaining: float | None
     png: str
     link: Link
     chosen: bool
@@ -100,8 +105,9 @@ class LayerView:
     """What a layer saw: the listed maps, the unit looked at closely, the class scores.
 
     ``kept`` is the part of the photo that the network sees; ``outside`` tells that the place
-    asked for is not in it. ``archive`` is the address of the list as a ZIP. ``replaced`` tells that
-    the link's weights are not here, and that those that win stand for them.
+    asked for is not in it. ``archive`` is the address of the list as a ZIP. ``show`` says how
+    projections are drawn, ``unshown`` why that is not the way that was asked for. ``replaced``
+    tells that the link's weights are not here, and that those that win stand for them.
     """
 
     cards: tuple[Card, ...]
@@ -113,6 +119,8 @@ class LayerView:
     outside: bool
     shape: tuple[int, int, int]
     archive: str | None
+    show: models.Show
+    unshown: str | None
     options: tuple[Options, ...]
     replaced: bool
 
@@ -166,11 +174,12 @@ class Visit:
     async def see(self) -> LayerView:
         """See what the link asks for; raises InvalidChoice."""
         listed, outside = await self._list()
-        view = await self._view(listed or self._choice(top=1))
+        view, choice, unshown = await self._view(listed or self._choice(top=1))
+        listed = listed and choice
         projections = view.projections if listed else ()
-        close = await self._close(projections, listed)
+        close = await self._close(view, listed)
         return LayerView(
-            tuple(self._card(each, listed, close) for each in projections if listed),
+            tuple(self._card(each, listed, view, close) for each in projections if listed),
             close,
             view.predictions,
             view.provenance,
@@ -179,7 +188,9 @@ class Visit:
             outside,
             self.layer.shape,
             archive_address(self.link, listed) if listed else None,
-            tuple(offer_options(self.link, self.layer)),
+            view.show,
+            unshown if listed else None,
+            (self._ways(view.show, close), *offer_options(self.link, self.layer)),
             self.weights != self.link.weights,
         )
 
@@ -187,10 +198,12 @@ class Visit:
         """Choose the maps to list, and tell whether the place asked for was cropped away."""
         link, most = self.link, self.engine.settings.max_projections
         top = min(max(link.top or TOP, 1), self.layer.shape.channels, most)
+        of_all = link.feature is None or link.show == "difference"
+        unit = link.unit if of_all else None
         if link.at is None and link.features is not None:
-            return self._choice(features=link.features), False
+            return self._choice(features=link.features, unit=unit), False
         if link.at is None:
-            return self._choice(top=top, unit=link.unit if link.feature is None else None), False
+            return self._choice(top=top, unit=unit), False
         frame = models.frame(self.photo.picture.size, self.network.preprocessing, link.fit)
         pixel = frame.to_input(link.at[1] + 0.5, link.at[0] + 0.5)
         if pixel is None:
@@ -206,24 +219,37 @@ class Visit:
     def _choice(self, **maps: Any) -> models.Choice:
         return self.link.choice(layer=self.layer.name, weights=self.weights, **maps)
 
-    async def _view(self, choice: models.Choice) -> models.Visualization:
-        return await self.engine.see(self.photo, self.network, choice)
+    async def _view(
+        self, choice: models.Choice
+    ) -> tuple[models.Visualization, models.Choice, str | None]:
+        """See a choice; where its difference cannot be had, as usual, and say why."""
+        try:
+            return await self.engine.see(self.photo, self.network, choice), choice, None
+        except models.InvalidChoice as error:
+            if not error.reason.startswith("difference"):
+                raise
+            usual = replace(choice, show=None)
+            view = await self.engine.see(self.photo, self.network, usual)
+            return view, usual, sentence(error)
 
-    async def _close(
-        self, projections: tuple[models.Projection, ...], listed: models.Choice | None
-    ) -> Card | None:
+    async def _close(self, view: models.Visualization, listed: models.Choice | None) -> Card | None:
         """Find the unit to look at closely among the listed, or see it alone."""
         link = self.link
-        for each in projections:
+        for each in view.projections:
             if listed and link.feature in (None, each.feature) and link.unit in (None, each.unit):
-                return self._card(each, listed)
+                return self._card(each, listed, view)
         if link.feature is None:
             return None
-        alone = self._choice(features=(link.feature,), unit=link.unit)
-        return self._card((await self._view(alone)).projections[0], alone)
+        asked = self._choice(features=(link.feature,), unit=link.unit)
+        view, alone, _ = await self._view(asked)
+        return self._card(view.projections[0], alone, view)
 
     def _card(
-        self, each: models.Projection, choice: models.Choice, close: Card | None = None
+        self,
+        each: models.Projection,
+        choice: models.Choice,
+        view: models.Visualization,
+        close: Card | None = None,
     ) -> Card:
         frame = models.frame(self.photo.picture.size, self.network.preprocessing, self.link.fit)
 
@@ -242,10 +268,23 @@ class Visit:
             Picture(address("projection"), *each.picture.size) if each.picture else None,
             Picture(address("patch"), *each.patch.size),
             Picture(address("map"), frame.size, frame.size) if self.layer.shape[1] > 1 else None,
+            view.show,
+            each.scale,
+            each.remaining,
             address("card"),
             self.link.to(feature=each.feature, unit=each.unit if choice.unit else None),
             close is not None and (close.feature, close.unit) == (each.feature, each.unit),
         )
+
+    def _ways(self, shown: models.Show, close: Card | None) -> Options:
+        """Offer the ways to draw; a difference is that of the maps at the unit looked at."""
+        (option,) = (each for each in models.options_of() if each.name == "show")
+        usual = models.complete(self.network, models.Choice(layer=self.layer.name)).show
+        links = {way: self.link.to(show=None if way == usual else way) for way in option.words}
+        if self.link.at is None and self.link.unit is None and self.link.seed == "unit":
+            links["difference"] = links["difference"].to(unit=close and close.unit)
+        options = tuple(Option(way, link, way == shown) for way, link in links.items())
+        return Options("show", "how projections are drawn", options)
 
     def _label(self, feature: int) -> str | None:
         classes = self.network.classes

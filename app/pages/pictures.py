@@ -66,13 +66,14 @@ async def show_archive(
     request: Request, id: str, network: str, layer: str, engine: EngineHere, uploads: UploadsHere
 ) -> Response:
     """Give all pictures of a view with a document of where they come from."""
-    name = f"{network}-{layer}.zip"
+    headers: dict[str, str] = {}
 
     async def make(photo: Photo, view: models.Visualization) -> bytes:
+        headers.update(_saved(answers.file_name(view, "zip")))
         return await engine.beside(lambda: answers.encode(view, photo, answers.ZIP))
 
     content = await _visit(request, engine, uploads, (id, network, layer), make)
-    return Response(content, media_type=answers.ZIP, headers=_saved(name))
+    return Response(content, media_type=answers.ZIP, headers=headers)
 
 
 @router.get("/images/{id}/{network}/{layer}/{feature}/{part}.png")
@@ -90,6 +91,8 @@ async def show_picture(
 
     async def make(photo: Photo, view: models.Visualization) -> bytes:
         loaded = await engine.network(network, request.query_params.get("weights") or None)
+        if part == "card":
+            headers.update(_saved(f"{network}-{layer}-{feature}{models.way_suffix(view.show)}.png"))
         if request.query_params.get("v") == cache_version(loaded):
             headers["Cache-Control"] = FOR_EVER
         if part == "card":
@@ -97,7 +100,7 @@ async def show_picture(
         picture = await _picture(engine, photo, loaded, view, feature, part)
         return await engine.beside(lambda: models.encode_png(picture))
 
-    headers = _saved(f"{network}-{layer}-{feature}.png") if part == "card" else _cached("no-cache")
+    headers = _cached("no-cache")
     content = await _visit(request, engine, uploads, (id, network, layer), make)
     return Response(content, media_type="image/png", headers=headers)
 

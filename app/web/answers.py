@@ -52,10 +52,17 @@ def encode(
         return models.to_png_sheet(view)
     if media_type == NPZ:
         return models.to_npz(view)
-    name_pictures = models.entry_names if media_type == ZIP else _inline
-    pictures = [name_pictures(each) for each in view.projections]
+    pictures = [
+        models.entry_names(each, view.show) if media_type == ZIP else _inline(each)
+        for each in view.projections
+    ]
     text = document(view, photo, pictures, decode_ms).model_dump_json()
     return models.to_zip(view, text) if media_type == ZIP else text.encode()
+
+
+def file_name(view: models.Visualization, suffix: str) -> str:
+    """Name the file of a view's answer, after what it shows and how."""
+    return f"{view.network}-{view.layer}{models.way_suffix(view.show)}.{suffix}"
 
 
 def _inline(each: models.Projection) -> tuple[str | None, str | None]:
@@ -89,6 +96,7 @@ def document(
         method=view.method,
         seed=view.seed,
         fit=view.fit,
+        show=view.show,
         weights=documents.describe_weights(view.provenance),
         image=documents.ImageDocument(
             id=photo.id, sha256=photo.sha256, width=view.photo[0], height=view.photo[1]
@@ -124,6 +132,7 @@ def _projection(
             top=int(box.top), left=int(box.left), bottom=int(box.bottom), right=int(box.right)
         ),
         scale=each.scale,
+        remaining=each.remaining,
         projection=projection,
         patch=patch,
     )

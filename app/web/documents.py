@@ -102,7 +102,14 @@ class ProjectionDocument(Document):
     unit: tuple[int, int] | None = Field(description="Row and column; null for `seed=map`.")
     activation: float = Field(description="For `seed=map` the map's largest.")
     receptive_field: BoxDocument
-    scale: float | None = Field(description="The value drawn as full black or white.")
+    scale: float | None = Field(
+        description="The value drawn as full black or white; for `show=lit` the strength from "
+        "which on the photo is shown whole."
+    )
+    remaining: float | None = Field(
+        description="For `show=difference` the share of its energy that the picture shows, from 0 "
+        "to 1; null for any other."
+    )
     projection: str | None = Field(
         description="PNG as a data URI (in a ZIP: its file); null where the unit is dead."
     )
@@ -117,6 +124,7 @@ class VisualizationDocument(Document):
     method: models.Method
     seed: models.Seed
     fit: models.Fit
+    show: models.Show
     weights: WeightsDocument
     image: ImageDocument
     input: SizeDocument

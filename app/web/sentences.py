@@ -18,6 +18,16 @@ SENTENCES: Mapping[str, str] = {
     "InvalidChoice.unknown_word": "{name} is one of {known}, not '{value}'",
     "InvalidChoice.features_and_top": "give either features or top, not both",
     "InvalidChoice.unit_and_map": ("a unit is one place, seed=map the whole map: give one of them"),
+    "InvalidChoice.difference_of_places": (
+        "show=difference compares projections of one place: give one unit of {layer}, or seed=map"
+    ),
+    "InvalidChoice.difference_of_one": (
+        "show=difference compares two projections or more: choose more maps"
+    ),
+    "InvalidChoice.difference_of_silent": (
+        "show=difference compares two projections or more, and {count} of the chosen maps "
+        "have one here: choose other maps or another place"
+    ),
     "InvalidChoice.top_out_of_range": "top is 1 to {most} for {layer}, not {top}",
     "InvalidChoice.features_out_of_range": "name 1 to {most} features of {layer}, not {count}",
     "InvalidChoice.feature_twice": "each feature can be named once",

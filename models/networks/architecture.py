@@ -61,7 +61,10 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network as its paper describes it."""
+    """A network as its paper describes it.
+
+    From the layer ``smooth_from`` on, projections are shown smooth unless something else is asked.
+    """
 
     name: str
     title: str
@@ -73,3 +76,4 @@ class Architecture:
     batch_norm: bool = False
     adaptive: int | None = None
     dropout: float = 0.0
+    smooth_from: str | None = None

@@ -15,6 +15,7 @@ from models.errors import InvalidChoice
 Method = Literal["deconvnet", "guided", "gradient"]
 Seed = Literal["unit", "map"]
 Fit = Literal["crop", "pad", "stretch"]
+Show = Literal["exact", "smooth", "lit", "difference"]
 Form = Literal["word", "text", "number", "numbers", "pair"]
 
 T = TypeVar("T")
@@ -49,6 +50,11 @@ class Choice:
         "`y,x`: one position for every chosen feature map.",
         when_absent="the strongest",
         example="6,7",
+    )
+    show: Show | None = option(
+        None,
+        "How pictures are drawn; arrays are always exact.",
+        when_absent="exact, or smooth for VGG from conv3_1 on",
     )
     weights: str | None = option(
         None,
@@ -97,9 +103,13 @@ def _options_of(choice_type: Any) -> tuple[Option, ...]:
 
 
 def _option(declared: Field[Any], hint: Any) -> Option:
-    words = get_args(hint) if get_origin(hint) is Literal else ()
+    words = next((get_args(each) for each in (hint, *get_args(hint)) if _is_words(each)), ())
     form: Form = "word" if words else _form(hint)
     return Option(declared.name, form, declared.default, words, hint, **declared.metadata)
+
+
+def _is_words(hint: Any) -> bool:
+    return get_origin(hint) is Literal
 
 
 def _form(hint: Any) -> Form:
@@ -114,7 +124,7 @@ def check(choice: Choice) -> None:
     """Raise InvalidChoice for what no network and photo could satisfy."""
     for each in options_of(type(choice)):
         value = getattr(choice, each.name)
-        if each.words and value not in each.words:
+        if each.words and value not in (*each.words, each.default):
             raise InvalidChoice("unknown_word", name=each.name, known=each.words, value=value)
     if choice.features is not None and choice.top is not None:
         raise InvalidChoice("features_and_top")

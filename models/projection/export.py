@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from models import render
 from models.networks.signal import Size
+from models.projection.choice import Show
 from models.projection.visualize import Projection, Visualization
 
 COMPRESSION = {"compress_level": 1, "compress_type": zlib.Z_RLE}
@@ -27,9 +28,12 @@ def encode_png(picture: Image.Image, metadata: PngInfo | None = None) -> bytes:
     return file.getvalue()
 
 
-def provenance_text(view: Visualization) -> str:
+ASKED = ("network", "layer", "method", "seed", "fit", "show")
+
+
+def provenance_text(view: Visualization, **instead: str) -> str:
     """Say as JSON what was asked, and of which weights."""
-    asked = {name: getattr(view, name) for name in ("network", "layer", "method", "seed", "fit")}
+    asked = {name: getattr(view, name) for name in ASKED} | instead
     return json.dumps({**asked, "weights": {"state": "ready", **asdict(view.provenance)}})
 
 
@@ -42,14 +46,21 @@ def to_png_sheet(view: Visualization) -> bytes:
 
 
 def _caption(each: Projection) -> str:
-    state = f"{each.activation:.4g}" if each.picture else f"{each.activation:.4g} (dead)"
-    return f"map {each.feature}: {state}"
+    caption = f"map {each.feature}: {each.activation:.4g}"
+    if each.remaining is not None:
+        return f"{caption}, {100 * each.remaining:.2g} % left"
+    return caption if each.picture else f"{caption} (dead)"
 
 
-def entry_names(each: Projection) -> tuple[str | None, str]:
+def way_suffix(show: Show) -> str:
+    """Return what a file's name says of how its projections are drawn; nothing of exact ones."""
+    return "" if show == "exact" else f"-{show}"
+
+
+def entry_names(each: Projection, show: Show = "exact") -> tuple[str | None, str]:
     """Name the files of a projection and of its patch inside a ZIP."""
     return (
-        f"{each.feature:05}-projection.png" if each.picture else None,
+        f"{each.feature:05}-projection{way_suffix(show)}.png" if each.picture else None,
         f"{each.feature:05}-patch.png",
     )
 
@@ -60,7 +71,7 @@ def to_zip(view: Visualization, document: str) -> bytes:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo("visualization.json"), document)
         for each in view.projections:
-            name, patch = entry_names(each)
+            name, patch = entry_names(each, view.show)
             if name and each.picture:
                 archive.writestr(zipfile.ZipInfo(name), encode_png(each.picture))
             archive.writestr(zipfile.ZipInfo(patch), encode_png(each.patch))
@@ -70,7 +81,8 @@ def to_zip(view: Visualization, document: str) -> bytes:
 def to_npz(view: Visualization) -> bytes:
     """Write the numbers as arrays: projections (N, C, H, W) on the whole input, in its units.
 
-    An npz is a ZIP: its comment says whose weights they are of.
+    They are exact, however the view is shown. An npz is a ZIP: its comment says whose weights
+    they are of.
     """
     width, height = view.input
     size = Size(view.channels, height, width)
@@ -85,5 +97,5 @@ def to_npz(view: Visualization) -> bytes:
         projections=canvases.astype(np.float32, copy=False),
     )
     with zipfile.ZipFile(file, "a") as archive:
-        archive.comment = provenance_text(view).encode()
+        archive.comment = provenance_text(view, show="exact").encode()
     return file.getvalue()

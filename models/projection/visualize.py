@@ -6,8 +6,8 @@ Three stages, so that a server can give each its own place: ``frame_photo`` read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter
 
@@ -21,8 +21,8 @@ from models.errors import InvalidChoice
 from models.networks.network import Network, Provenance
 from models.networks.preprocessing import Box, Frame, frame_photo
 from models.networks.signal import Size
-from models.projection import selection, walk
-from models.projection.choice import TOP, Choice, check
+from models.projection import selection, show, walk
+from models.projection.choice import TOP, Choice, Show, check
 from models.projection.record import Record, activations, record_photo
 from models.projection.selection import Unit
 from models.projection.walk import Reconstruction
@@ -52,13 +52,20 @@ class Reconstructed:
     reconstructions: tuple[Reconstruction, ...]
     classes: tuple[Prediction, ...] | None
 
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes of the numbers."""
+        return sum(each.values.nbytes for each in self.reconstructions)
+
 
 @dataclass(frozen=True)
 class Projection:
     """One feature map's projection, cropped to its receptive field (input pixels).
 
     ``unit`` is (y, x), None for a whole map, whose ``activation`` is its largest. ``scale`` is the
-    value drawn black or white; it and ``picture`` are None where nothing arrives (a dead unit).
+    value drawn black or white, or for ``lit`` from which on the photo is whole; it and ``picture``
+    are None where nothing arrives (a dead unit). ``remaining`` is the share of the energy that a
+    difference shows, None in other views.
     """
 
     feature: int
@@ -68,6 +75,7 @@ class Projection:
     scale: float | None
     picture: Image.Image | None
     patch: Image.Image
+    remaining: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class Visualization:
     method: str
     seed: str
     fit: str
+    show: Show
     provenance: Provenance
     photo: tuple[int, int]
     input: tuple[int, int]
@@ -122,9 +131,34 @@ def visualize(
     if record is None:
         record = record_photo(network, frame_photo(photo, network.preprocessing, choice.fit))
     times.append(perf_counter())
+    choice = complete(record.network, choice)
     reconstructed = reconstruct(record, choice, limit=limit)
     times.append(perf_counter())
     return draw(record, choice, reconstructed, times)
+
+
+def complete(network: Network, choice: Choice) -> Choice:
+    """Say what a choice leaves to the network: its name, a layer, and how pictures are drawn.
+
+    Raises UnknownLayer, and InvalidChoice for what no photo could satisfy.
+    """
+    check(choice)
+    layer = choice.layer or network.last_conv
+    network.layer(layer)
+    way = choice.show or show.default_show(network, layer)
+    choice = replace(choice, network=network.name, layer=layer, show=way)
+    if way == "difference":
+        _check_difference(network, layer, choice)
+    return choice
+
+
+def _check_difference(network: Network, layer: str, choice: Choice) -> None:
+    """Raise InvalidChoice unless several projections of one receptive field are asked for."""
+    _, height, width = network.path(layer, network.input_size)[-1][1][-1]
+    if choice.unit is None and choice.seed != "map" and (height, width) != (1, 1):
+        raise InvalidChoice("difference_of_places", layer=layer)
+    if 1 in (choice.top, len(choice.features or ())):
+        raise InvalidChoice("difference_of_one")
 
 
 def reconstruct(record: Record, choice: Choice, *, limit: int = LIMIT) -> Reconstructed:
@@ -147,14 +181,14 @@ def draw(
     """Draw what was reconstructed beside the patches of the photo; needs no device.
 
     ``times`` are the seconds on ``perf_counter`` at which forward pass and walk began and ended.
+    Raises InvalidChoice for a difference of fewer than two projections.
     """
     photo, network = record.photo, record.network
     assert photo is not None, "only a photo's record can be drawn"
     begin = perf_counter()
-    projections = tuple(
-        _draw(unit, each, photo.picture, choice.seed, network.preprocessing.channel_order)
-        for unit, each in zip(found.units, found.reconstructions, strict=True)
-    )
+    choice = complete(network, choice)
+    assert choice.show is not None
+    projections = tuple(_draw(found, photo.picture, choice, network.preprocessing.channel_order))
     timings = {
         name: 1000 * (end - start)
         for name, (start, end) in zip(("forward", "project"), pairwise(times), strict=False)
@@ -165,6 +199,7 @@ def draw(
         choice.method,
         choice.seed,
         choice.fit,
+        choice.show,
         network.provenance,
         (photo.frame.width, photo.frame.height),
         (record.size.width, record.size.height),
@@ -212,19 +247,30 @@ def check_features(layer: str, features: Sequence[int], count: int) -> None:
 
 
 def _draw(
-    unit: Unit, arrived: Reconstruction, seen: Image.Image, seed: str, order: str
-) -> Projection:
-    top, left, bottom, right = (int(edge) for edge in arrived.box)
-    scale = render.scale_of(arrived.values)
-    return Projection(
-        unit.feature,
-        None if seed == "map" else (unit.y, unit.x),
-        unit.activation,
-        Box(top, left, bottom, right),
-        scale or None,
-        render.picture(arrived.values, scale, order) if scale else None,
-        seen.crop((left, top, right, bottom)).convert("RGB"),
-    )
+    found: Reconstructed, seen: Image.Image, choice: Choice, order: str
+) -> Iterator[Projection]:
+    assert choice.show is not None
+    boxes = [Box(*map(int, each.box)) for each in found.reconstructions]
+    patches = [
+        seen.crop((box.left, box.top, box.right, box.bottom)).convert("RGB") for box in boxes
+    ]
+    arrived = [
+        show.Arrived(each.values, patch)
+        for each, patch in zip(found.reconstructions, patches, strict=True)
+    ]
+    drawn = show.draw(choice.show, arrived, order)
+    for unit, box, patch, each in zip(found.units, boxes, patches, drawn, strict=True):
+        place = None if choice.seed == "map" else (unit.y, unit.x)
+        yield Projection(
+            unit.feature,
+            place,
+            unit.activation,
+            box,
+            each.scale,
+            each.picture,
+            patch,
+            each.remaining,
+        )
 
 
 def predict(record: Record) -> tuple[Prediction, ...] | None:

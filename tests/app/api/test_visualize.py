@@ -98,6 +98,45 @@ def test_chosen_features_and_unit_are_those_answered(client: TestClient) -> None
     assert all(each["unit"] == [6, 7] for each in document["projections"])
 
 
+@pytest.mark.parametrize("show", ["smooth", "lit"])
+def test_pictures_are_drawn_as_asked_and_arrays_are_exact(client: TestClient, show: str) -> None:
+    asked = {"layer": "conv3", "top": "2"}
+    usual, other = (visualize(client, **asked, **more) for more in ({}, {"show": show}))
+    assert (usual.json()["show"], other.json()["show"]) == ("exact", show)
+    for one, two in zip(usual.json()["projections"], other.json()["projections"], strict=True):
+        assert one["feature"] == two["feature"] and one["patch"] == two["patch"]
+        assert one["projection"] != two["projection"] and one["scale"] != two["scale"]
+    arrays = [visualize(client, NPZ, **asked, show=way).content for way in ("exact", show)]
+    assert arrays[0] == arrays[1]
+
+
+def test_a_difference_says_what_remains_of_each(client: TestClient) -> None:
+    document = visualize(client, layer="conv3", seed="map", top="3", show="difference").json()
+    assert all(0 < each["remaining"] < 1 for each in document["projections"])
+    usual = visualize(client, layer="conv3", seed="map", top="3").json()
+    assert [each["remaining"] for each in usual["projections"]] == [None] * 3
+
+
+def test_a_difference_of_several_places_is_refused_with_the_way_out(client: TestClient) -> None:
+    assert_problem(visualize(client, show="difference"), 422, "one unit of conv5, or seed=map")
+    assert_problem(visualize(client, show="difference", seed="map", top="1"), 422, "more maps")
+    assert_problem(visualize(client, show="dim"), 422, "'exact', 'smooth', 'lit' or 'difference'")
+
+
+@pytest.mark.parametrize(
+    ("headers", "asked", "name"),
+    [
+        (PNG, {}, "zfnet-conv5.png"),
+        (ZIP, {"layer": "conv3", "show": "lit"}, "zfnet-conv3-lit.zip"),
+    ],
+)
+def test_an_answer_s_file_is_named_after_what_it_shows(
+    client: TestClient, headers: Any, asked: dict[str, str], name: str
+) -> None:
+    answer = visualize(client, headers, top="1", **asked)
+    assert answer.headers["content-disposition"] == f'inline; filename="{name}"'
+
+
 def test_a_dead_unit_has_no_projection(client: TestClient) -> None:
     black = photo(64, 64, "navy")
     every = ",".join(map(str, range(96)))
@@ -384,7 +423,7 @@ def test_the_openapi_document_tells_every_kind_of_answer_and_problem(client: Tes
     form = schema["components"]["schemas"][body["$ref"].rpartition("/")[2]]["properties"]
     assert set(form) == {
         "image", "image_id", "network", "layer", "method", "seed", "top", "features", "unit", "fit",
-            "weights",
+        "show", "weights",
     }  # fmt: skip
     assert "HTTPValidationError" not in json.dumps(schema["paths"])
 

@@ -471,3 +471,54 @@ def test_links_are_written_as_they_always_were() -> None:
         "/images/a/zfnet/conv5?method=guided&fit=pad&top=16&at=9,4&feature=172&unit=7,4"
         "&weights=0123abcd"
     )
+
+
+# Ways to show
+
+
+def test_the_ways_to_show_are_a_row_of_links_with_a_formula(
+    client: TestClient, explorer: str
+) -> None:
+    text = page(client, explorer)
+    for way in ("smooth", "lit", "difference"):
+        assert f"show={way}" in text
+    assert f'<a href="{explorer}" aria-current="true">exact</a>' in text
+    assert "Exact: each channel" in text and "Smooth: the mean" in page(
+        client, f"{explorer}?show=smooth"
+    )
+
+
+def test_every_picture_of_another_way_is_drawn_that_way(client: TestClient, explorer: str) -> None:
+    usual, lit = (page(client, f"{explorer}?top=1{more}") for more in ("", "&show=lit"))
+    one, two = (client.get(addresses(text, "projection.png")[0]).content for text in (usual, lit))
+    assert one != two
+    saved = client.get(addresses(lit, "card.png")[0]).headers["content-disposition"]
+    assert re.search(r'filename="zfnet-conv5-\d+-lit.png"', saved)
+    saved = client.get(addresses(lit, "view.zip")[0]).headers["content-disposition"]
+    assert 'filename="zfnet-conv5-lit.zip"' in saved
+
+
+def test_a_legend_prints_the_scale(client: TestClient, explorer: str) -> None:
+    asked = {"network": "zfnet", "layer": "conv5", "top": "1", "show": "lit"}
+    image = explorer.split("/")[2]
+    (each,) = client.post("/visualize", data=asked | {"image_id": image}).json()["projections"]
+    assert f"{each['scale']:.2g} and more" in page(client, f"{explorer}?top=1&show=lit")
+
+
+def test_a_difference_is_that_of_the_maps_at_the_unit_looked_at(
+    client: TestClient, explorer: str
+) -> None:
+    link = re.search(r'<a href="([^"]+)">difference</a>', page(client, explorer))
+    assert link
+    text = page(client, link[1].replace("&amp;", "&"))
+    assert 'aria-current="true">difference</a>' in text
+    assert "% of its energy is left" in text and "% left</span>" in text
+
+
+def test_a_difference_that_cannot_be_had_says_why_and_shows_the_maps_as_usual(
+    client: TestClient, explorer: str
+) -> None:
+    text = page(client, f"{explorer}?show=difference")
+    assert "give one unit of conv5" in text
+    assert 'aria-current="true">exact</a>' in text and "projection.png" in text
+    assert "compares two" in page(client, f"{explorer}?show=difference&features=7&seed=map")
