@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 import models
 from app.photos.samples import SAMPLES, Sample, find_sample, read_sample
 from app.settings import Settings
-from app.web.dependencies import EngineHere, UploadsHere, admit
+from app.web.dependencies import EngineHere, UploadsHere, admit, check_fields
 from app.web.errors import Problem
 from app.web.fragments import Refusal
 from app.web.templates import is_partial, show
@@ -65,6 +65,7 @@ async def receive(
     image: Annotated[list[UploadFile] | None, File()] = None,
 ) -> RedirectResponse:
     """Take a photo, and go where it is explored."""
+    await check_fields(request)
     file = next((each for each in image or () if each.size), None)
     if file is None:
         raise models.InvalidChoice("no_photo")

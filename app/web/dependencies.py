@@ -37,16 +37,28 @@ async def read_photo(
     ] = None,
     image_id: Annotated[str | None, Form(description="`image.id` of an earlier answer.")] = None,
 ) -> "PhotoInput":
-    """Read from a form which photo is meant; raises InvalidChoice or WrongMediaType."""
+    """Read from a form, all of whose fields must be known, which photo is meant.
+
+    Raises InvalidChoice or WrongMediaType.
+    """
     media_type = request.headers.get("content-type", "")
     if media_type and not media_type.startswith(
         ("multipart/form-data", "application/x-www-form-urlencoded")
     ):
         raise WrongMediaType(media_type=media_type[:60])
+    await check_fields(request)
     file = image if image is not None and (image.filename or image.size) else None
     if (file is None) == (image_id is None):
         raise models.InvalidChoice("one_photo")
     return PhotoInput(await file.read() if file else None, image_id)
+
+
+async def check_fields(request: Request) -> None:
+    """Raise InvalidChoice for a field of the form that the route does not declare."""
+    known = request.scope["route"].body_field.field_info.annotation.model_fields
+    unknown = [name[:40] for name in await request.form() if name not in known]
+    if unknown:
+        raise models.InvalidChoice("unknown_field", names=unknown, known=tuple(known))
 
 
 class PhotoInput:

@@ -123,6 +123,17 @@ def test_a_difference_of_several_places_is_refused_with_the_way_out(client: Test
     assert_problem(visualize(client, show="dim"), 422, "'exact', 'smooth', 'lit' or 'difference'")
 
 
+def test_an_unknown_field_is_refused_with_the_list_of_the_known_ones(client: TestClient) -> None:
+    assert_problem(
+        visualize(client, feature="3", tops="1"),
+        422,
+        "there is no field feature, tops here",
+        "image, image_id, network, layer, method, seed, fit, top, features, unit, show",
+    )
+    file = client.post("/visualize", files={"image": ("a.jpg", photo()), "photo": ("a", b"a")})
+    assert_problem(file, 422, "no field photo")
+
+
 @pytest.mark.parametrize(
     ("headers", "asked", "name"),
     [

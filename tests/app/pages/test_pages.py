@@ -522,3 +522,9 @@ def test_a_difference_that_cannot_be_had_says_why_and_shows_the_maps_as_usual(
     assert "give one unit of conv5" in text
     assert 'aria-current="true">exact</a>' in text and "projection.png" in text
     assert "compares two" in page(client, f"{explorer}?show=difference&features=7&seed=map")
+
+
+def test_an_unknown_field_beside_a_photo_is_refused_with_the_known_ones(client: TestClient) -> None:
+    answer = client.post("/images", **sent(photo()), data={"layer": "conv5"})
+    assert answer.status_code == 422 and "there is no field layer here" in answer.json()["detail"]
+    assert "there are image" in answer.json()["detail"]
