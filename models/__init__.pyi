@@ -11,17 +11,15 @@ from .errors import (
     WeightsInvalid,
     WeightsMissing,
 )
+from .experiments.export import ResultFormat, encode_result, result_files
+from .experiments.heatmaps import Occlusion
+from .experiments.occlusion import check_occlusion, occlude
+from .experiments.requests import OcclusionRequest
+from .experiments.shape import Progress, Result, finish
 from .networks.architecture import Architecture
 from .networks.catalogue import architectures, describe_layers
 from .networks.network import LayerInfo, Network, Provenance
-from .networks.preprocessing import (
-    Box,
-    Frame,
-    FramedPhoto,
-    Preprocessing,
-    frame,
-    frame_photo,
-)
+from .networks.preprocessing import Box, Frame, FramedPhoto, Preprocessing, frame, frame_photo
 from .projection.choice import Choice, Fit, Method, Option, Seed, Show, options_of
 from .projection.export import encode_png, entry_names, to_npz, to_png_sheet, to_zip, way_suffix
 from .projection.record import Record, record_photo
@@ -66,14 +64,19 @@ __all__ = [
     "LayerInfo",
     "Method",
     "Network",
+    "Occlusion",
+    "OcclusionRequest",
     "Option",
     "OutOfMemory",
     "Prediction",
     "Preprocessing",
+    "Progress",
     "Projection",
     "Provenance",
     "Reconstructed",
     "Record",
+    "Result",
+    "ResultFormat",
     "Seed",
     "Show",
     "Source",
@@ -92,23 +95,28 @@ __all__ = [
     "WeightsMissing",
     "activation_maps",
     "architectures",
+    "check_occlusion",
     "complete",
     "describe_layers",
     "draw",
     "draw_overlays",
     "encode_png",
+    "encode_result",
     "entry_names",
     "fetch_weights",
     "find_weights",
+    "finish",
     "frame",
     "frame_photo",
     "import_weights",
     "load",
     "look_up",
+    "occlude",
     "options_of",
     "pick_device",
     "reconstruct",
     "record_photo",
+    "result_files",
     "to_npz",
     "to_png_sheet",
     "to_zip",

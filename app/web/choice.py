@@ -96,7 +96,7 @@ def form_parameters(choice_type: type, field: Callable[..., Any]) -> Iterator[in
     for option in models.options_of(choice_type):
         more: dict[str, Any] = {"examples": [option.example]} if option.example else {}
         if option.form == "number":
-            more["ge"] = 1
+            more["ge"] = option.least
         yield parameter(option, field(description=option.help, **more))
 
 

@@ -54,6 +54,21 @@ SENTENCES: Mapping[str, str] = {
     "InvalidChoice.silent": "map {feature} of {layer} is dead here: it has no picture",
     "InvalidChoice.not_listed": "map {feature} of {layer} is not among those listed here",
     "InvalidChoice.no_such_gpu": "there is no GPU '{device}' on this machine; use cpu or auto",
+    # experiments
+    "InvalidChoice.square_out_of_range": (
+        "square is 1 to {most}, the side of the network's input, not {square}"
+    ),
+    "InvalidChoice.stride_too_small": "stride is 1 or more, not {stride}",
+    "InvalidChoice.no_such_fill": (
+        "fill is 'mean' or a colour in hex digits such as #808080, not '{fill}'"
+    ),
+    "InvalidChoice.no_classes": (
+        "the weights of {network} have no classifier, so that there is no class to watch: "
+        "leave target away, or choose weights that have one"
+    ),
+    "InvalidChoice.no_such_class": (
+        "{network} has no class '{target}': name one of its labels, or a number from 0 to {last}"
+    ),
     # training
     "InvalidChoice.no_class_folders": "{folder} holds no folder of photos for each class: {cause}",
     "InvalidChoice.no_folder": "{folder} is no folder",

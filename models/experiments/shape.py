@@ -1,19 +1,23 @@
 """What every experiment is made of, so that each can be watched, repeated and cited alike.
 
 An experiment is a frozen ``Request`` (what is asked), a generator that yields ``Progress`` and at
-last its frozen ``Result``, which knows its numbers and whose weights they are of.
+last its frozen ``Result``, which knows its numbers, its table, its figure and whose weights they
+are of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.networks.network import Provenance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,13 @@ class Progress:
     detail: str = ""
 
 
+class Table(NamedTuple):
+    """The numbers as a spreadsheet has them: the names of its columns, and its rows."""
+
+    columns: Sequence[str]
+    rows: Iterable[Sequence[object]]
+
+
 class Result(Protocol):
     """What an experiment found."""
 
@@ -33,8 +44,19 @@ class Result(Protocol):
         """Return the numbers by name, as arrays on the host."""
 
     @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return what was asked and what else the numbers mean, as JSON can say it."""
+
+    @property
+    def table(self) -> Table:
+        """Return the numbers as a table."""
+
+    @property
     def provenance(self) -> Provenance:
         """Return whose weights they are of."""
+
+    def draw(self, figure: Figure) -> None:
+        """Draw the paper's figure of it."""
 
 
 R = TypeVar("R", bound=Result)

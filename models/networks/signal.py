@@ -85,6 +85,13 @@ class Span:
         stops = tuple(min(size, (s - 1) * stride - padding + kernel) for s in self.stops)
         return Span(starts, stops, size)
 
+    def output_span(self, kernel: int, stride: int, padding: int, size: int) -> Span:
+        """Say which cells of the map above, ``size`` long, are computed from these cells."""
+        starts = (max(0, -(-(start + padding - kernel + 1) // stride)) for start in self.starts)
+        stops = (min(size, (stop - 1 + padding) // stride + 1) for stop in self.stops)
+        reached = [(start, max(start, stop)) for start, stop in zip(starts, stops, strict=True)]
+        return Span(tuple(a for a, _ in reached), tuple(b for _, b in reached), size)
+
 
 @dataclass(frozen=True)
 class Signal:

@@ -7,12 +7,15 @@ Each is a torch module that adds three abilities to its ``forward``:
   2013, 2.1); it may overwrite the signal's values,
 * its ``kernel_size``, ``stride`` and ``padding`` say which cells below a cell can reach.
 
+A step that is ``cellwise`` or has a ``margin`` can also run forward on a part of its input.
+
 All maps are (N, C, H, W); a fully connected layer's are (N, C, 1, 1). On the CPU they lie
 channels last in memory (``layout``), where convolution, pooling and unpooling are all fastest.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
@@ -36,6 +39,8 @@ class Step(nn.Module):
 
     derives = False
     """Does its derivative, where a rule asks for it, need the forward input?"""
+    cellwise = False
+    """Is each cell computed from the one cell below it alone, whatever the map's size?"""
 
     def record(self, x: Tensor) -> tuple[Tensor, Saved]:
         """Run forward; return the output and what ``backward`` will need of this pass."""
@@ -62,11 +67,27 @@ class Sliding(Step):
     padding: tuple[int, int]
     ceil_mode = False
 
+    @property
+    def margin(self) -> float | None:
+        """Return what ``slide`` takes for cells beyond the border; None if it cannot slide."""
+        return None
+
+    def slide(self, windows: Tensor) -> Tensor:
+        """Run forward on windows of the input (N, C, h, w) that hold their own padding."""
+        raise NotImplementedError
+
     def input_span(self, rows: Span, columns: Span, input_size: Size) -> tuple[Span, Span]:
         """Say which cells below the given cells are computed from."""
         (ky, kx), (sy, sx), (py, px) = self.kernel_size, self.stride, self.padding
         return rows.input_span(ky, sy, py, input_size.height), columns.input_span(
             kx, sx, px, input_size.width
+        )
+
+    def output_span(self, rows: Span, columns: Span, output_size: Size) -> tuple[Span, Span]:
+        """Say which cells above are computed from the given cells."""
+        (ky, kx), (sy, sx), (py, px) = self.kernel_size, self.stride, self.padding
+        return rows.output_span(ky, sy, py, output_size.height), columns.output_span(
+            kx, sx, px, output_size.width
         )
 
     def place_below(self, signal: Signal, values: Tensor, input_size: Size) -> Signal:
@@ -104,6 +125,15 @@ class Convolution(nn.Conv2d, Sliding):  # type: ignore[misc]  # torch: tuple[int
         self, channels: int, filters: int, kernel: int, stride: int, padding: int, groups: int
     ) -> None:
         super().__init__(channels, filters, kernel, stride, padding, groups=groups)
+
+    @property
+    def margin(self) -> float:
+        """Return the zero that filters see beyond the border."""
+        return 0.0
+
+    def slide(self, windows: Tensor) -> Tensor:
+        """Filter windows that hold their own padding."""
+        return F.conv2d(windows, self.weight, self.bias, self.stride, groups=self.groups)
 
     def shape(self, input_size: Size) -> Size:
         """Derive the output's size from the input's."""
@@ -173,6 +203,8 @@ class Convolution(nn.Conv2d, Sliding):  # type: ignore[misc]  # torch: tuple[int
 class ReLU(nn.ReLU, Step):
     """ReLU; the signal is rectified, not gated by the activation (2.1, Rectification)."""
 
+    cellwise = True
+
     def record(self, x: Tensor) -> tuple[Tensor, Saved]:
         """Run forward; remember the signs, eight maps to a byte."""
         y = F.relu(x)
@@ -210,6 +242,7 @@ class Sigmoid(nn.Sigmoid, Step):
     """Sigmoid, LeNet-5's nonlinearity; the signal passes unchanged, or times its derivative."""
 
     derives = True
+    cellwise = True
 
     def backward(self, signal: Signal, saved: Saved, rule: Rule, input_size: Size) -> Signal:
         """Pass the signal, or multiply it by s (1 - s)."""
@@ -224,6 +257,7 @@ class LocalResponseNorm(nn.LocalResponseNorm, Step):
     """Local response normalisation across maps; not inverted (as in the paper), or derived."""
 
     derives = True
+    cellwise = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Divide each activation by a power of the squares around it, as torch does, but faster."""
@@ -260,6 +294,8 @@ def _neighbours(x: Tensor, before: int, after: int) -> Tensor:
 
 class BatchNorm(nn.BatchNorm2d, Step):
     """Batch normalisation as in evaluation; backward by its scale alone, without the shift."""
+
+    cellwise = True
 
     def backward(self, signal: Signal, saved: Saved, rule: Rule, input_size: Size) -> Signal:
         """Multiply by gamma / sqrt(var + eps), as if it were folded into the filters."""
@@ -321,6 +357,15 @@ class MaxPool(Pool):
             x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode
         )
 
+    @property
+    def margin(self) -> float:
+        """Return what is never the largest."""
+        return -math.inf
+
+    def slide(self, windows: Tensor) -> Tensor:
+        """Keep the largest value of each window inside windows that hold their own padding."""
+        return F.max_pool2d(windows, self.kernel_size, self.stride)
+
     def record(self, x: Tensor) -> tuple[Tensor, Saved]:
         """Run forward; remember each window's switch, its place in row-major order, in a byte.
 
@@ -364,6 +409,15 @@ class AveragePool(Pool):
     def forward(self, x: Tensor) -> Tensor:
         """Average each window, padding counted in; a window cut off by the border, what it has."""
         return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode)
+
+    @property
+    def margin(self) -> float | None:
+        """Return the zero that padding adds; in ceil mode the border divides by fewer cells."""
+        return None if self.ceil_mode else 0.0
+
+    def slide(self, windows: Tensor) -> Tensor:
+        """Average inside windows that hold their own padding."""
+        return F.avg_pool2d(windows, self.kernel_size, self.stride)
 
     def backward(self, signal: Signal, saved: Saved, rule: Rule, input_size: Size) -> Signal:
         """Spread each value evenly."""
@@ -451,6 +505,8 @@ class Flatten(Step):
 class Linear(nn.Linear, Step):
     """A fully connected layer over (N, C, 1, 1); backward by its transposed weights, no bias."""
 
+    cellwise = True
+
     def forward(self, x: Tensor) -> Tensor:
         """Multiply (N, C, 1, 1) by the weights and add the bias."""
         return super().forward(x.flatten(1))[:, :, None, None]
@@ -470,6 +526,8 @@ class Linear(nn.Linear, Step):
 
 class Dropout(nn.Dropout, Step):
     """Dropout: active in training only; otherwise the identity, up and down."""
+
+    cellwise = True
 
     def backward(self, signal: Signal, saved: Saved, rule: Rule, input_size: Size) -> Signal:
         """Pass the signal."""

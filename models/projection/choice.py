@@ -24,9 +24,14 @@ TOP = 9
 """How many maps are shown where nothing is said: the paper's nine."""
 
 
-def option(default: T, meaning: str, *, when_absent: str = "", example: str = "") -> T:
-    """Declare an option: what it means, what its absence means, and an example of its text."""
-    metadata = {"meaning": meaning, "when_absent": when_absent, "example": example}
+def option(
+    default: T, meaning: str, *, when_absent: str = "", example: str = "", least: int = 1
+) -> T:
+    """Declare an option: what it means, what its absence means, and an example of its text.
+
+    A number is at ``least`` so large.
+    """
+    metadata = {"meaning": meaning, "when_absent": when_absent, "example": example, "least": least}
     return field(default=default, metadata=metadata)
 
 
@@ -81,6 +86,7 @@ class Option:
     meaning: str
     when_absent: str
     example: str
+    least: int
 
     @property
     def help(self) -> str:
@@ -114,7 +120,7 @@ def _is_words(hint: Any) -> bool:
 
 def _form(hint: Any) -> Form:
     """Tell how a value of this type is written."""
-    value_type = next(part for part in get_args(hint) if part is not type(None))
+    value_type = next((part for part in get_args(hint) if part is not type(None)), hint)
     if get_origin(value_type) is tuple:
         return "numbers" if get_args(value_type)[-1] is Ellipsis else "pair"
     return "number" if value_type is int else "text"
