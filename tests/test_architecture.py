@@ -62,7 +62,7 @@ FLOORS = (
     {"models.projection", "models.training"},
     {"models.experiments"},
     {"models.workbench", "models"},
-    {"app", "app.settings"},
+    {"app", "app.settings", "app.storage"},
     {"app.engine", "app.photos"},
     {"app.web"},
     {"app.api", "app.pages"},

@@ -74,8 +74,8 @@ def _visualize(
     output: Path,
 ) -> None:
     import models
-    from app.photos.store import write_atomically
     from app.photos.uploads import read_photo_file
+    from app.storage import write_atomically
     from app.web import answers
 
     photo = read_photo_file(image, settings)

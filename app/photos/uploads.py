@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import errno
 import hashlib
-import hmac
 from pathlib import Path
 
 import anyio
@@ -16,8 +14,9 @@ from app.engine.cache import ByteLRU
 from app.engine.single_flight import SingleFlight
 from app.photos.decoders import Decoders, limits_of
 from app.photos.decoding import Pixels, decode
-from app.photos.store import ID, Photo, PhotoStore, read_secret
+from app.photos.store import Photo, PhotoStore
 from app.settings import Settings
+from app.storage import ID, derive_id, read_secret
 
 
 class NoSuchPhoto(models.DeconvnetError):
@@ -26,17 +25,6 @@ class NoSuchPhoto(models.DeconvnetError):
 
 class PhotoExpired(models.DeconvnetError):
     """The photo of that id was kept for as long as promised, and is gone."""
-
-
-class StorageFull(models.DeconvnetError):
-    """The photo could not be kept because the disk is full."""
-
-
-class StorageRefused(models.DeconvnetError):
-    """The photo could not be kept because its folder cannot be written."""
-
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Uploads:
@@ -57,12 +45,12 @@ class Uploads:
 
     def identify(self, data: bytes) -> str:
         """Derive the link's id from the content: the same photo, the same id, not guessable."""
-        return hmac.new(self._secret, data, hashlib.sha256).hexdigest()[:32]
+        return derive_id(self._secret, data)
 
     async def receive(self, data: bytes) -> Photo:
         """Decode and keep an uploaded photo, or take it from where it was kept before.
 
-        Raises UnreadablePhoto, PhotoTooLarge, DecoderLost, StorageFull.
+        Raises UnreadablePhoto, PhotoTooLarge, DecoderLost, StorageFull, StorageRefused.
         """
         name, sha256 = await anyio.to_thread.run_sync(self._names, data)
         return await self._single_flight.join(
@@ -102,16 +90,8 @@ class Uploads:
         if known := await self._recall(name):
             return known
         pixels = await self._decoders.decode(data)
-        await anyio.to_thread.run_sync(self._keep, name, sha256, pixels)
+        await anyio.to_thread.run_sync(self._store.keep, name, sha256, pixels)
         return self._hold(_photo_of(name, sha256, pixels))
-
-    def _keep(self, name: str, sha256: str, pixels: Pixels) -> None:
-        try:
-            self._store.write(name, sha256, pixels)
-        except OSError as error:
-            if error.errno in FULL:
-                raise StorageFull from None
-            raise StorageRefused(cause=error) from None
 
     async def _recall(self, name: str) -> Photo | None:
         """Return a photo from memory or disk, where it is there and its time is not over."""

@@ -10,8 +10,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 import models
+from app import storage
 from app.engine import engine
-from app.photos import decoders, decoding, store, uploads
+from app.photos import decoders, decoding, uploads
 from app.web.addresses import url
 from app.web.sentences import sentence
 
@@ -40,9 +41,9 @@ STATUS: Mapping[type[Exception], int] = {
     decoding.PhotoTooLarge: 413,
     uploads.NoSuchPhoto: 404,
     uploads.PhotoExpired: 410,
-    uploads.StorageFull: 503,
-    uploads.StorageRefused: 503,
-    store.SecretInvalid: 503,
+    storage.StorageFull: 503,
+    storage.StorageRefused: 503,
+    storage.SecretInvalid: 503,
     decoders.DecoderLost: 503,
     engine.Stopping: 503,
     engine.QueueFull: 503,

@@ -201,8 +201,8 @@ SENTENCES: Mapping[str, str] = {
     "NoSuchPhoto": "No photo has the id '{id}'; upload it again.",
     "NoSuchPhoto.forgotten": "No photo has the id '{id}'.",
     "PhotoExpired": "This photo's time is over and it was deleted: upload it again.",
-    "StorageFull": "The server has no disk space left for this photo.",
-    "StorageRefused": "The server cannot keep photos just now ({cause}): its owner must look.",
+    "StorageFull": "The server has no disk space left to keep this.",
+    "StorageRefused": "The server cannot keep files just now ({cause}): its owner must look.",
     "SecretInvalid": (
         "{file} holds {nbytes} bytes where the secret behind the links of photos should be: "
         "remove it, and a new one is made (links made with the old one end)."

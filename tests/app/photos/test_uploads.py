@@ -26,9 +26,9 @@ from app.photos.decoding import (
     decode,
     webp_size,
 )
-from app.photos.store import SecretInvalid, read_secret
-from app.photos.uploads import NoSuchPhoto, PhotoExpired, StorageFull, Uploads
+from app.photos.uploads import NoSuchPhoto, PhotoExpired, Uploads
 from app.settings import Settings
+from app.storage import SecretInvalid, StorageFull, read_secret
 from tests.refusals import refused
 from tests.serving import png_header
 
@@ -486,8 +486,8 @@ def children() -> list[int]:
 
 def test_eight_processes_agree_on_one_secret(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib, app.photos.store\n"
-        "print(app.photos.store.read_secret(pathlib.Path(sys.argv[1])).hex())"
+        "import sys, pathlib, app.storage\n"
+        "print(app.storage.read_secret(pathlib.Path(sys.argv[1])).hex())"
     )
     runs = [
         subprocess.Popen([sys.executable, "-c", code, tmp_path / "secret"], stdout=subprocess.PIPE)

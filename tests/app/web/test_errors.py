@@ -6,9 +6,10 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.testclient import TestClient
 
 import models
+from app import storage
 from app.engine import engine
 from app.main import create_app
-from app.photos import decoders, decoding, store, uploads
+from app.photos import decoders, decoding, uploads
 from app.web import errors
 from tests.serving import LOCAL, client_in, settings_in, state_of
 
@@ -28,9 +29,9 @@ AN_ERROR: dict[type[Exception], models.DeconvnetError] = {
     decoding.PhotoTooLarge: decoding.PhotoTooLarge("too_much_memory"),
     uploads.NoSuchPhoto: uploads.NoSuchPhoto(id="0"),
     uploads.PhotoExpired: uploads.PhotoExpired(),
-    uploads.StorageFull: uploads.StorageFull(),
-    uploads.StorageRefused: uploads.StorageRefused(cause=OSError(30, "Read-only file system")),
-    store.SecretInvalid: store.SecretInvalid(file="secret", nbytes=0),
+    storage.StorageFull: storage.StorageFull(),
+    storage.StorageRefused: storage.StorageRefused(cause=OSError(30, "Read-only file system")),
+    storage.SecretInvalid: storage.SecretInvalid(file="secret", nbytes=0),
     decoders.DecoderLost: decoders.DecoderLost(),
     engine.Stopping: engine.Stopping(),
     engine.QueueFull: engine.QueueFull(retry_after=7),

@@ -10,8 +10,9 @@ from typing import TypeGuard
 import pytest
 
 import models
+from app import storage
 from app.engine import downloads, engine
-from app.photos import decoders, decoding, store, uploads
+from app.photos import decoders, decoding, uploads
 from app.web import errors
 from app.web.sentences import SENTENCES, sentence
 from models.weights import download
@@ -23,7 +24,7 @@ HOMES = (
     downloads,
     decoding,
     decoders,
-    store,
+    storage,
     uploads,
     engine,
     errors,

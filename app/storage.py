@@ -1,0 +1,162 @@
+"""Files that we wrote ourselves: whole or not at all, for as long as promised, within a budget."""
+
+import contextlib
+import errno
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import models
+
+ID = re.compile(r"[0-9a-f]{32}")
+STALE_SECONDS = 3600
+SECRET_BYTES = 32
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class SecretInvalid(models.DeconvnetError):
+    """The file of the secret behind the links does not hold one."""
+
+
+class StorageFull(models.DeconvnetError):
+    """A file could not be kept because the disk is full."""
+
+
+class StorageRefused(models.DeconvnetError):
+    """A file could not be kept because its folder cannot be written."""
+
+
+class FileStore:
+    """The files of one folder, each named by an id; several servers may share the folder.
+
+    An empty file remembers that there was one, and that its time is over.
+    """
+
+    def __init__(self, folder: Path, suffix: str, ttl: float, budget: int) -> None:
+        """Keep files for ``ttl`` seconds after their last use, in ``budget`` bytes altogether."""
+        self.folder, self.suffix, self.ttl, self.budget = folder, suffix, ttl, budget
+
+    def path(self, name: str) -> Path:
+        """Name the file of an id."""
+        return self.folder / f"{name}{self.suffix}"
+
+    def names(self) -> Iterator[str]:
+        """Yield the ids of the files that are held."""
+        for file, status in _files(self.folder):
+            if file.suffix == self.suffix and not self._is_over(status):
+                yield file.stem
+
+    def holds(self, name: str) -> bool:
+        """Tell whether a file is there and its time is not over."""
+        try:
+            return not self._is_over(self.path(name).stat())
+        except FileNotFoundError:
+            return False
+
+    def touch(self, name: str) -> bool:
+        """Note that a file is used; False where it is not there or its time is over."""
+        if not self.holds(name):
+            return False
+        with contextlib.suppress(OSError):  # a folder that became read-only still serves
+            os.utime(self.path(name))
+        return True
+
+    def is_expired(self, name: str) -> bool:
+        """Tell whether a file was here, and its time is over."""
+        try:
+            return self._is_over(self.path(name).stat())
+        except FileNotFoundError:
+            return False
+
+    def write(self, name: str, parts: Iterable[bytes]) -> None:
+        """Keep a file; raises StorageFull or StorageRefused."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path(name), parts)
+        except OSError as error:
+            if error.errno in FULL:
+                raise StorageFull from None
+            raise StorageRefused(cause=error) from None
+
+    def sweep(self) -> None:
+        """Expire what was unused for too long or is beyond the budget, oldest first."""
+        now, total = time.time(), 0
+        for file, status in sorted(_files(self.folder), key=lambda f: -f[1].st_mtime):
+            age = now - status.st_mtime
+            if file.suffix == ".part":
+                _remove(file, age > STALE_SECONDS)
+            elif file.suffix == self.suffix:
+                total += status.st_size
+                if not status.st_size:
+                    _remove(file, age > self.ttl)
+                elif age > self.ttl or total > self.budget:
+                    os.truncate(file, 0)
+
+    def _is_over(self, status: os.stat_result) -> bool:
+        return not status.st_size or time.time() - status.st_mtime > self.ttl
+
+
+def read_secret(path: Path) -> bytes:
+    """Read the secret behind the links, made on first use and readable by its owner alone.
+
+    Raises SecretInvalid for a file too short to hold one: its links could be guessed.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return _checked(path, path.read_bytes())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = write_beside(path, (secrets.token_bytes(SECRET_BYTES),))
+    try:
+        os.link(fresh, path)  # of several processes starting at once, one wins
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(fresh)
+    return _checked(path, path.read_bytes())
+
+
+def _checked(path: Path, secret: bytes) -> bytes:
+    if len(secret) < SECRET_BYTES:
+        raise SecretInvalid(file=str(path), nbytes=len(secret))
+    return secret
+
+
+def derive_id(secret: bytes, content: bytes) -> str:
+    """Derive an id from content: the same content, the same id, and nobody can guess it."""
+    return hmac.new(secret, content, hashlib.sha256).hexdigest()[:32]
+
+
+def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file that is there whole or not at all, readable by its owner alone."""
+    os.replace(write_beside(path, parts), path)
+
+
+def write_beside(path: Path, parts: Iterable[bytes]) -> str:
+    """Write data to a new private file in the folder of `path`, and return its name."""
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for part in parts:
+                file.write(part)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return name
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    with contextlib.suppress(FileNotFoundError):  # nothing was kept there yet
+        for entry in list(os.scandir(folder)):
+            with contextlib.suppress(FileNotFoundError):  # another server removed it meanwhile
+                if entry.is_file():
+                    yield Path(entry.path), entry.stat()
+
+
+def _remove(file: Path, is_due: bool) -> None:
+    if is_due:
+        file.unlink(missing_ok=True)
