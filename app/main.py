@@ -14,6 +14,7 @@ import models
 from app import VERSION, api, pages
 from app.api.openapi import describe
 from app.engine.engine import Engine
+from app.engine.jobs import Jobs
 from app.pages.start import show_problem
 from app.photos.uploads import Uploads, sweep_forever
 from app.settings import Settings
@@ -45,9 +46,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.engine = Engine(settings)
     app.state.uploads = Uploads(settings)
+    app.state.jobs = Jobs(settings, app.state.engine, app.state.uploads.holds)
     app.state.warm = False
     app.state.collectors = CollectorRegistry()
-    app.state.collectors.register(Holdings(app.state.engine, app.state.uploads))
+    app.state.collectors.register(Holdings(app.state.engine, app.state.uploads, app.state.jobs))
     for router in (*api.ROUTERS, *pages.ROUTERS):
         app.include_router(router)
     app.mount("/static", Static(directory=folder("static")))
@@ -73,13 +75,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _live(app: FastAPI) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(sweep_forever(app.state.uploads))]
+    tasks = [asyncio.create_task(sweep_forever(app.state.uploads.sweep, app.state.jobs.sweep))]
     if app.state.warm:
         tasks.append(asyncio.create_task(_warm(app)))
     yield
     for task in tasks:
         task.cancel()
     app.state.engine.stopping = True
+    await app.state.jobs.close()
     await asyncio.to_thread(app.state.engine.close)
 
 

@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=partial(user_data_path, "deconvnet"),
-        description="Folder of uploaded photos and of the secret behind their links.",
+        description="Folder of uploaded photos, of results, and of the secret behind their links.",
     )
     offline: bool = Field(False, description="Never fetch anything.")
 
@@ -112,6 +112,15 @@ class Settings(BaseSettings):
     )
     upload_bytes: PositiveInt = Field(
         4 * GIB, description="Disk space for photos; least recently used leave first."
+    )
+
+    job_limit: PositiveInt = Field(
+        16, description="Experiments waiting or running at once; more get 503 with Retry-After."
+    )
+    job_seconds: PositiveFloat = Field(3600.0, description="Longest time of one experiment.")
+    result_bytes: PositiveInt = Field(
+        1 * GIB,
+        description="Disk space for the results of experiments; least recently used leave first.",
     )
 
     stop_notice: NonNegativeFloat = Field(

@@ -9,7 +9,7 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import models
@@ -86,17 +86,16 @@ class FileStore:
 
     def sweep(self) -> None:
         """Expire what was unused for too long or is beyond the budget, oldest first."""
+        remove_stale(self.folder, ".part")
         now, total = time.time(), 0
         for file, status in sorted(_files(self.folder), key=lambda f: -f[1].st_mtime):
-            age = now - status.st_mtime
-            if file.suffix == ".part":
-                _remove(file, age > STALE_SECONDS)
-            elif file.suffix == self.suffix:
-                total += status.st_size
-                if not status.st_size:
-                    _remove(file, age > self.ttl)
-                elif age > self.ttl or total > self.budget:
-                    os.truncate(file, 0)
+            if file.suffix != self.suffix:
+                continue
+            age, total = now - status.st_mtime, total + status.st_size
+            if status.st_size and (age > self.ttl or total > self.budget):
+                os.truncate(file, 0)  # the empty file remembers that there was one
+            elif not status.st_size and age > self.ttl:
+                file.unlink(missing_ok=True)
 
     def _is_over(self, status: os.stat_result) -> bool:
         return not status.st_size or time.time() - status.st_mtime > self.ttl
@@ -157,6 +156,11 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
                     yield Path(entry.path), entry.stat()
 
 
-def _remove(file: Path, is_due: bool) -> None:
-    if is_due:
-        file.unlink(missing_ok=True)
+def remove_stale(
+    folder: Path, suffix: str, unless: Callable[[Path], bool] = lambda file: False
+) -> None:
+    """Remove the files of a suffix that somebody left lying for an hour."""
+    for file, status in _files(folder):
+        stale = file.suffix == suffix and time.time() - status.st_mtime > STALE_SECONDS
+        if stale and not unless(file):
+            file.unlink(missing_ok=True)

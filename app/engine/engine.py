@@ -27,6 +27,8 @@ from app.settings import Settings
 T = TypeVar("T")
 
 SMOOTHING = 0.2
+PATIENCE = 2.0
+"""Seconds for which long work lets requests go first, between two of its steps."""
 
 
 class QueueFull(models.DeconvnetError):
@@ -87,6 +89,8 @@ class Engine:
         self._encoders = ThreadPoolExecutor(2, "encoder", models.use_one_core)
         self._single_flight = SingleFlight()
         self._slots_taken = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._deadlines: set[asyncio.Timeout] = set()
         self._end = math.inf
         self._service_seconds = 0.5
@@ -99,10 +103,19 @@ class Engine:
         if self._slots_taken >= self.settings.queue_limit:
             raise QueueFull(retry_after=self.retry_after())
         self._slots_taken += 1
+        self._idle.clear()
         try:
             yield
         finally:
             self._slots_taken -= 1
+            if not self._slots_taken:
+                self._idle.set()
+
+    async def quiet(self) -> None:
+        """Wait until no request waits or runs, or for as long as long work is patient."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._idle.wait()
 
     def retry_after(self) -> int:
         """Estimate the seconds until the queue has moved on, from measured service time."""
@@ -134,15 +147,20 @@ class Engine:
             self._worker, partial(self._timed, work)
         )
 
-    async def in_turns(self, run: Iterator[T]) -> T:
+    async def in_turns(
+        self, run: Iterator[T], between: Callable[[T], Awaitable[None]] | None = None
+    ) -> T:
         """Advance a generator on the device, one step a turn, and return the last it yields.
 
         Others have their turn between two steps, so that long work delays no click by more.
+        ``between`` is awaited with what each step yielded, before the next.
         """
         done = object()
         last: T | object = done
         while (step := await self.on_device(lambda: next(run, done))) is not done:
             last = step
+            if between:
+                await between(cast(T, step))
         assert last is not done, "a run yields at least its result"
         return cast(T, last)
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -64,6 +65,10 @@ class Uploads:
         if ID.fullmatch(name) and self._store.is_expired(name):
             raise PhotoExpired
         raise NoSuchPhoto(id=name[:64])
+
+    def holds(self, name: str) -> bool:
+        """Tell whether the photo of that id is kept, without counting that as a use."""
+        return bool(ID.fullmatch(name)) and self._store.holds(name)
 
     def forget(self, name: str) -> None:
         """Delete the photo of that id and every trace of it; raises NoSuchPhoto."""
@@ -127,9 +132,10 @@ def read_photo_file(path: Path, settings: Settings) -> Photo:
     return _photo_of("", hashlib.sha256(data).hexdigest(), decode(data, limits_of(settings)))
 
 
-async def sweep_forever(uploads: Uploads, seconds: float = 600) -> None:
-    """Sweep the photos now and then, until cancelled."""
+async def sweep_forever(*sweeps: Callable[[], None], seconds: float = 600) -> None:
+    """Sweep what is kept on disk now and then, in this order, until cancelled."""
     while True:
-        with contextlib.suppress(OSError):  # another process may sweep the same folder
-            await anyio.to_thread.run_sync(uploads.sweep)
+        for sweep in sweeps:
+            with contextlib.suppress(OSError):  # another process may sweep the same folder
+                await anyio.to_thread.run_sync(sweep)
         await asyncio.sleep(seconds)

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 import models
 from app import storage
-from app.engine import engine
+from app.engine import engine, jobs
 from app.photos import decoders, decoding, uploads
 from app.web.addresses import url
 from app.web.sentences import sentence
@@ -50,6 +50,11 @@ STATUS: Mapping[type[Exception], int] = {
     engine.Overdue: 503,
     models.OutOfMemory: 503,
     engine.ClientLeft: CLIENT_LEFT,
+    jobs.NoSuchJob: 404,
+    jobs.JobExpired: 410,
+    jobs.JobsFull: 503,
+    jobs.JobUnfinished: 409,
+    jobs.JobFailed: 503,
     NotAcceptable: 406,
     WrongMediaType: 415,
 }
@@ -62,6 +67,8 @@ WORTH_RETRYING = (
     engine.Stopping,
     decoders.DecoderLost,
     models.OutOfMemory,
+    jobs.JobsFull,
+    jobs.JobLost,
 )
 
 

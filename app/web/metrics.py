@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.engine.engine import Engine
+from app.engine.jobs import Jobs
 from app.photos.uploads import Uploads
 from app.web.errors import CLIENT_LEFT, Problem, respond
 
@@ -78,13 +79,14 @@ async def _fail(scope: Scope, receive: Receive, send: Send) -> None:
 class Holdings(Collector):
     """Report what the server holds at the moment of asking."""
 
-    def __init__(self, engine: Engine, uploads: Uploads) -> None:
+    def __init__(self, engine: Engine, uploads: Uploads, jobs: Jobs) -> None:
         self.engine = engine
         self.uploads = uploads
+        self.jobs = jobs
 
     def collect(self) -> Iterator[Metric]:
         """Yield one gauge for each thing held."""
-        for name, (meaning, value) in self.engine.holdings().items():
+        for name, (meaning, value) in {**self.engine.holdings(), **self.jobs.holdings()}.items():
             yield GaugeMetricFamily(f"deconvnet_{name}", meaning, value)
         for name, cache in {**self.engine.caches(), "photos": self.uploads.cache}.items():
             prefix = f"deconvnet_{name}_held"

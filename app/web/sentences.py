@@ -216,6 +216,22 @@ SENTENCES: Mapping[str, str] = {
     ),
     "Stopping": "The server is stopping, and this was not finished in time: ask again soon.",
     "ClientLeft": "The client left before its answer was ready.",
+    "NoSuchJob": "There is no experiment '{id}' here; run it again.",
+    "JobExpired": "This experiment's time is over and its result was deleted: run it again.",
+    "JobsFull": (
+        "{limit} experiments are waiting or running here already: ask again in {retry_after} s."
+    ),
+    "JobUnfinished.under_way": (
+        "This experiment is {state}, {done} of {total} done: its result comes later."
+    ),
+    "JobUnfinished.failed": "This experiment has no result, for it failed: {cause}",
+    "JobUnfinished.cancelled": "This experiment was cancelled; run it again.",
+    "JobFailed": "The server failed to run this experiment; its log says why.",
+    "JobLost": "The server that ran this experiment ended before it was done: run it again.",
+    "JobOverdue": (
+        "This experiment took longer than {seconds:g} s and was ended: ask for less, "
+        "or for larger steps."
+    ),
     "OutOfMemory": (
         "The device's memory did not suffice for {step}: close what else uses it, or ask later."
     ),

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 import models
 from app import storage
-from app.engine import engine
+from app.engine import engine, jobs
 from app.main import create_app
 from app.photos import decoders, decoding, uploads
 from app.web import errors
@@ -37,6 +37,11 @@ AN_ERROR: dict[type[Exception], models.DeconvnetError] = {
     engine.QueueFull: engine.QueueFull(retry_after=7),
     engine.Overdue: engine.Overdue(seconds=30.0),
     engine.ClientLeft: engine.ClientLeft(),
+    jobs.NoSuchJob: jobs.NoSuchJob(id="0"),
+    jobs.JobExpired: jobs.JobExpired(),
+    jobs.JobsFull: jobs.JobsFull(limit=16, retry_after=7),
+    jobs.JobUnfinished: jobs.JobUnfinished("cancelled"),
+    jobs.JobFailed: jobs.JobOverdue(seconds=60.0),
     errors.NotAcceptable: errors.NotAcceptable(media_types=("image/png",), accept="text/css"),
     errors.WrongMediaType: errors.WrongMediaType(media_type="text/css"),
 }
