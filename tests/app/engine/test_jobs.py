@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -33,6 +34,7 @@ from app.engine.jobs import (
 )
 from app.photos.store import Photo
 from app.storage import StorageFull
+from models.experiments.shape import Table
 from tests.refusals import refused
 from tests.serving import settings_in
 
@@ -53,6 +55,17 @@ class Count:
     @property
     def numbers(self) -> Mapping[str, NDArray[np.generic]]:
         return {"steps": np.array(self.steps)}
+
+    @property
+    def facts(self) -> Mapping[str, int]:
+        return {"steps": self.steps}
+
+    @property
+    def table(self) -> Table:
+        return Table(("steps",), [(self.steps,)])
+
+    def draw(self, figure: Figure) -> None:
+        figure.suptitle(f"{self.steps} steps")
 
 
 @dataclass
