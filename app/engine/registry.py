@@ -14,12 +14,12 @@ FAVOURITES = ("zfnet", "alexnet", "vgg16")
 
 
 class Edition(NamedTuple):
-    """A network with certain weights: their source and file, written at so many nanoseconds."""
+    """A network with certain weights: their source and file, and a stamp that no other file has."""
 
     network: str
     source: models.Source | None
     path: Path | None
-    written: int
+    stamp: tuple[int, ...]
 
 
 class NetworkRegistry:
@@ -79,14 +79,10 @@ class NetworkRegistry:
         return next((name for name in order if self.weights(name).state == "ready"), order[0])
 
     def file(self, name: str | None = None, weights: str | None = None) -> Edition:
-        """Name a network, its weights file and when that was written; raises as ``weights``."""
+        """Name a network and its weights file, as it is now; raises as ``weights``."""
         name = name or self.default()
         info = self.weights(name, weights)
-        try:
-            written = info.path.stat().st_mtime_ns if info.path else 0
-        except FileNotFoundError:
-            return Edition(name, None, None, 0)
-        return Edition(name, info.source, info.path, written)
+        return Edition(name, info.source, info.path, info.stamp)
 
     def load(self, name: str, weights: str | None = None) -> models.Network:
         """Load a network; raises as ``weights`` does, or a WeightsError."""

@@ -85,6 +85,23 @@ class WeightsInfo:
             return self.published_nbytes
         return self.path.stat().st_size if self.path else None
 
+    @property
+    def stamp(self) -> tuple[int, ...]:
+        """Return the stamp of the file; empty where there is none."""
+        try:
+            return stamp_of(self.path) if self.path else ()
+        except OSError:
+            return ()
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Return what differs whenever another file stands in this one's place; raises OSError.
+
+    The time of writing can be set back; the time of that change and the inode cannot.
+    """
+    found = path.stat()
+    return found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
+
 
 def find_weights(name: str, sources: Sources, weights: str | None = None) -> WeightsInfo:
     """Say which weights a network would load: those that win, or the ``weights`` asked for.
@@ -164,13 +181,13 @@ def _provenance(name: str, source: Source, path: Path | None) -> Provenance | No
     if path is None:
         return _random(name)
     try:
-        return _look_up(name, source, path, path.stat().st_mtime_ns)
+        return _look_up(name, source, path, stamp_of(path))
     except (OSError, WeightsInvalid):
         return None
 
 
 @lru_cache(64)
-def _look_up(name: str, source: Source, path: Path, written: int) -> Provenance:
+def _look_up(name: str, source: Source, path: Path, _: tuple[int, ...]) -> Provenance:
     paper, offer = architecture(name), published(name)
     if path.suffix == ".safetensors":
         file = glance(path)

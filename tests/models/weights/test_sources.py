@@ -1,5 +1,6 @@
 """Which weights a network gets, in which order, and what is said of them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,17 @@ def test_another_file_in_the_same_place_is_looked_up_anew(sources: Sources) -> N
     second = look_up("lenet5", sources)
     assert first and second and first.sha256 != second.sha256
     assert (first.description, second.description) == ("the first", "the second")
+
+
+def test_another_file_with_the_same_time_stamp_is_looked_up_anew(sources: Sources) -> None:
+    sources.weights_dir.mkdir()
+    file = sources.weights_dir / "lenet5.safetensors"
+    write(file, own("lenet5"), {"source": "the first"})
+    first, written = look_up("lenet5", sources), file.stat().st_mtime_ns
+    write(file, own("lenet5"), {"source": "another"})
+    os.utime(file, ns=(written, written))
+    second = look_up("lenet5", sources)
+    assert first and second and (first.description, second.description) == ("the first", "another")
 
 
 def test_what_no_one_publishes_cannot_be_fetched(sources: Sources) -> None:
