@@ -40,6 +40,7 @@ from .projection.visualize import (
 from .training.config import TrainingConfig
 from .training.run import train
 from .weights.imports import import_weights
+from .weights.onnx import compare_onnx
 from .weights.sources import (
     Source,
     Sources,
@@ -96,6 +97,7 @@ __all__ = [
     "activation_maps",
     "architectures",
     "check_occlusion",
+    "compare_onnx",
     "complete",
     "describe_layers",
     "draw",

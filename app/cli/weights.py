@@ -1,9 +1,11 @@
 """`deconvnet weights`: list, fetch, import, verify."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from PIL import Image
 
 from app.cli.networks import say_ways
 from app.cli.options import open_registry
@@ -78,7 +80,7 @@ def fetch(registry: "NetworkRegistry", name: str) -> bool:
 
 
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="A .safetensors, .pth or .pth.zip file.")],
+    file: Annotated[Path, typer.Argument(help="A .safetensors, .pth, .pth.zip or .onnx file.")],
     network: Annotated[str, typer.Option(help="The network that the weights are for.")],
     classes: Annotated[
         Path | None, typer.Option(help="A text file with one class on each line.")
@@ -86,8 +88,8 @@ def import_weights(
 ) -> None:
     """Check a weights file of your own, and keep it as the network's weights.
 
-    Reads torchvision's, pytorchcv's and our own keys. Nothing in the file is run, and nothing
-    changes unless all of it is well.
+    Reads torchvision's, pytorchcv's and our own keys, and the graph of an ONNX file. Nothing in
+    the file is run, and nothing changes unless all of it is well.
     """
     registry = open_registry()
     registry.weights(network)
@@ -96,6 +98,22 @@ def import_weights(
     provenance = models.import_weights(file, network, registry.sources, classes)
     labels = f"{provenance.classes} classes named" if provenance.classes else "no classes named"
     say(f"{network}: {registry.weights(network).path}, {labels}, sha256 {provenance.sha256}")
+    if file.suffix == ".onnx":
+        _compare(registry, file, network)
+
+
+def _compare(registry: "NetworkRegistry", file: Path, network: str) -> None:
+    """Say how well the network that was imported agrees with the graph that it came from."""
+    import models
+    from app.photos.samples import SAMPLES, read_sample
+
+    with Image.open(io.BytesIO(read_sample(SAMPLES[0]))) as photo:
+        found = models.compare_onnx(file, registry.load(network, "yours"), photo)
+    if found is None:
+        say("Not compared with the file's own graph, for that takes onnxruntime.")
+        return
+    about = f"{found.layer} differs from what onnxruntime computes of the file, on a sample photo,"
+    say(f"{about} by {found.difference:.1e} of its largest value.")
 
 
 def verify_weights(

@@ -115,7 +115,29 @@ SENTENCES: Mapping[str, str] = {
     "WeightsInvalid.classes_are_no_names": "{file}: metadata 'classes' is not a list of names",
     "WeightsInvalid.labels_are_no_text": "{file} cannot be read as text: {cause}",
     "WeightsInvalid.empty_label": "{file}: line {line} names no class",
+    "WeightsInvalid.needs_library": (
+        "{file} takes the library {library} to read; install it with: pip install {library}"
+    ),
+    "WeightsInvalid.too_large": "{file} has over {limit:,} bytes, the most that is read",
+    "WeightsInvalid.no_onnx": "{file} is no whole ONNX file",
+    "WeightsInvalid.too_much_structure": (
+        "{file} holds {megabytes} MB of structure beside its tensors, more than any network has"
+    ),
+    "WeightsInvalid.external_data": (
+        "{file}: {key} lies in another file, which is not read; save it as one file"
+    ),
+    "WeightsInvalid.impossible_attribute": "{file}: an attribute '{name}' is not as ONNX has it",
+    "WeightsInvalid.no_chain": "{file} is no plain chain of layers: it parts at {operation}",
+    "WeightsInvalid.beside_the_chain": (
+        "{file} holds operations beside the chain that begins at its input: {keys}"
+    ),
+    "WeightsInvalid.unused": "{file} holds {keys}, which none of its layers uses",
     # weights: what does not fit a network
+    "WeightsInvalid.other_operation": "{file}: at {layer}, {network} has {wanted}, not {found}",
+    "WeightsInvalid.other_constant": (
+        "{file}: at {layer}, {network} has {name} {wanted}, not {found}"
+    ),
+    "WeightsInvalid.ends_early": "{file} ends at {layer}, before the {wanted} that {network} has",
     "WeightsInvalid.makes_no_network": "{file}: {cause}",
     "WeightsInvalid.no_convolutions": "the file holds none of the convolutional layers",
     "WeightsInvalid.gap": "the file holds {held} but not {missing} before it",

@@ -51,7 +51,7 @@ def build(
     Raises WeightsInvalid for shapes that make no chain.
     """
     norm = norm or architecture.norm
-    rows = list(_in_order(architecture.rows, norm))
+    rows = list(in_order(architecture.rows, norm))
     if shapes is not None:
         rows = list(_held(rows, shapes))
     preprocessing = preprocessing or architecture.preprocessing
@@ -60,7 +60,7 @@ def build(
     return Network(architecture, layers, preprocessing, classes, provenance)
 
 
-def _in_order(rows: tuple[Row, ...], norm: Normalization | None) -> Iterator[Row]:
+def in_order(rows: tuple[Row, ...], norm: Normalization | None) -> Iterator[Row]:
     """Put each normalisation before its pool where the weights were trained so."""
     swap = norm is not None and norm.order == "norm-pool"
     pending = list(rows)

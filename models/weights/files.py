@@ -22,6 +22,7 @@ from models.errors import WeightsInvalid
 from models.networks.architecture import Architecture
 from models.weights.download import hash_of
 from models.weights.naming import Naming, is_learned, rename
+from models.weights.onnx import read_onnx
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,16 @@ def read(path: Path, architecture: Architecture) -> WeightsFile:
     _check(path, tensors)
     naming, named = rename(path, tensors, architecture)
     floats = {key: tensor.to(torch.float32) for key, tensor in named.items()}
+    floats |= dict(_zero_biases(floats, metadata.get("unbiased")))
     return WeightsFile(path, hash_of(path), floats, naming, metadata)
+
+
+def _zero_biases(floats: Mapping[str, Tensor], layers: object) -> Iterator[tuple[str, Tensor]]:
+    """Yield biases of zero for the layers that have none in a file that says so."""
+    for layer in layers if isinstance(layers, list | tuple) else ():
+        weight = floats.get(f"{layer}.weight")
+        if weight is not None and f"{layer}.bias" not in floats:
+            yield f"{layer}.bias", torch.zeros(weight.shape[:1])
 
 
 def glance(path: Path) -> WeightsFile:
@@ -174,5 +184,9 @@ Reader = Callable[[Path, Architecture], tuple[dict[str, Tensor], dict[str, Any]]
 """Reads what a file holds for an architecture: its tensors, by the file's own keys or by ours, and
 its metadata; raises WeightsInvalid."""
 
-READERS: dict[str, Reader] = {".safetensors": _read_safetensors, ".pth": _read_pth}
+READERS: dict[str, Reader] = {
+    ".safetensors": _read_safetensors,
+    ".pth": _read_pth,
+    ".onnx": read_onnx,
+}
 """The format that an ending stands for; ``torch.save``'s, where it is none of these."""

@@ -1,6 +1,7 @@
 """Fetching, importing and training on the command line; killed, interrupted, gone on with."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests import weight_files
 from tests.file_server import FileServer
 from tests.models.weights.test_files import Code
 from tests.models.weights.test_sources import publish
+from tests.onnx_files import graph_of
 from tests.serving import Run, photo, wait_for
 from tests.weight_files import own, save
 
@@ -98,6 +100,14 @@ def test_an_unreachable_publisher_is_a_sentence(run: Run, monkeypatch: pytest.Mo
     assert code == 1
     assert "vgg19-dcbb9e9d.pth could not be fetched" in complaints
     assert "zfnet-1727-d010ddca.pth could not be fetched" in complaints
+
+
+def test_an_onnx_file_is_imported_and_compared_with_its_own_graph(run: Run, tmp_path: Path) -> None:
+    file = graph_of("vgg11", own("vgg11"), "keras").save(tmp_path / "net.onnx")
+    code, out, _ = run("weights", "import", file, "--network", "vgg11")
+    assert code == 0 and "vgg11.safetensors" in out
+    (difference,) = re.findall(r"fc8 differs from .* by (\S+) of its largest value", out)
+    assert float(difference) < 1e-5
 
 
 FETCH = """
