@@ -98,7 +98,20 @@ on("click", async (event) => {
   setTimeout(() => (button.textContent = words), 1500);
 });
 
-// Left and right walk the layers.
+// Left and right walk the layers; the next press goes on from the layer that the last one asked for.
+
+function choose(tab) {
+  document.querySelector(".strip [aria-current]")?.removeAttribute("aria-current");
+  tab?.setAttribute("aria-current", "true");
+}
+on("click", (event) => {
+  const tab = event.target.closest?.(".strip a");
+  if (tab && !event.defaultPrevented) choose(tab);
+}, true);
+on("htmx:after:swap", () => {
+  const here = [...document.querySelectorAll(".strip a")];
+  choose(here.find((tab) => tab.pathname === location.pathname));
+});
 
 on("keydown", (event) => {
   const step = { ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling" }[event.key];

@@ -7,12 +7,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 import models
 from app.engine.engine import Engine
-from app.pages.layer_view import Explorer, explore, load_network, page_context
+from app.pages.layer_view import Explorer, explore, load_network, page_context, ways_on
 from app.pages.links import FIELDS, Click, Link, read_click, read_link
 from app.photos.store import Photo
 from app.web.dependencies import EngineHere, UploadsHere, admit
 from app.web.errors import Problem, problem_of
 from app.web.templates import is_partial, show
+
+REFUSALS = (models.UnknownNetwork, models.UnknownLayer, models.InvalidChoice)
+"""What an address may get wrong about a photo that is there."""
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -20,15 +23,28 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 @router.get("/images/{id}")
 @router.get("/images/{id}/{network}")
 async def enter(
-    request: Request, id: str, engine: EngineHere, network: str | None = None
-) -> RedirectResponse:
+    request: Request,
+    id: str,
+    engine: EngineHere,
+    uploads: UploadsHere,
+    network: str | None = None,
+) -> Response:
     """Go to a network's last convolutional layer."""
+    photo = await uploads.find(id)
+    try:
+        return RedirectResponse(str(await find_entry(request, engine, id, network)), 303)
+    except REFUSALS as error:
+        return await refuse(request, engine, photo, error, network)
+
+
+async def find_entry(request: Request, engine: Engine, id: str, network: str | None) -> Link:
+    """Say where a photo's way through a network begins; raises UnknownNetwork, InvalidChoice."""
     if network is None:
         network = await asyncio.to_thread(engine.registry.default)
     link = read_link(id, network, "", request.query_params)
     layers = await admit(request, engine, lambda: layers_of(engine, link))
     last = [layer.name for layer in layers if layer.kind == "conv"][-1]
-    return RedirectResponse(str(link.to(layer=last)), 303)
+    return link.to(layer=last)
 
 
 async def layers_of(engine: Engine, link: Link) -> list[models.LayerInfo]:
@@ -49,14 +65,34 @@ async def show_layer(
     uploads: UploadsHere,
 ) -> Response:
     """Show what a layer saw in a photo."""
-    link = read_link(id, network, layer, request.query_params)
     photo = await uploads.find(id)
-    click = read_click(request.query_params)
-    if click:
-        link = await follow(engine, photo, link, click)
-    if click or FIELDS & request.query_params.keys():
-        return RedirectResponse(str(link), 303)
-    return await visit(request, engine, photo, link)
+    try:
+        link = read_link(id, network, layer, request.query_params)
+        click = read_click(request.query_params)
+        if click:
+            link = await follow(engine, photo, link, click)
+        if click or FIELDS & request.query_params.keys():
+            return RedirectResponse(str(link), 303)
+        return await visit(request, engine, photo, link)
+    except REFUSALS as error:
+        return await refuse(request, engine, photo, error, network)
+
+
+async def refuse(
+    request: Request,
+    engine: Engine,
+    photo: Photo,
+    error: models.DeconvnetError,
+    network: str | None,
+) -> Response:
+    """Say why a photo cannot be shown so, and where it can; a part of a page stays as it is."""
+    if is_partial(request):
+        raise error
+    problem = problem_of(error)
+    known = network if network in engine.registry.architectures else None
+    layers = await layers_of(engine, Link(image=photo.id, network=known)) if known else []
+    context = await asyncio.to_thread(ways_on, engine.registry, photo, problem, known, layers)
+    return show(request, "explorer/refused.html", context, problem.status)
 
 
 async def follow(engine: Engine, photo: Photo, link: Link, click: Click) -> Link:

@@ -12,6 +12,7 @@ from app.engine.engine import Engine
 from app.engine.registry import NetworkRegistry
 from app.pages.links import Link, archive_address, picture_address
 from app.photos.store import Photo
+from app.web.errors import Problem
 from app.web.fragments import WeightsOffer, weights_offer
 from app.web.sentences import sentence
 
@@ -28,7 +29,7 @@ SMALL = 80
 
 @dataclass(frozen=True)
 class Option:
-    """One choice in a row of links."""
+    """One choice in a row of links; `text` is a value's own word, or a name to show."""
 
     text: str
     link: Link
@@ -37,10 +38,9 @@ class Option:
 
 @dataclass(frozen=True)
 class Options:
-    """A row of options under a name; `meaning` says what they are about."""
+    """A row of options under the name of what they choose."""
 
     name: str
-    meaning: str
     options: tuple[Option, ...]
 
 
@@ -78,7 +78,7 @@ class Card:
     """A projection: its numbers and pictures, and its receptive field.
 
     ``label`` is the class that a last layer's unit stands for. ``field`` is in pixels of the
-    network's input, ``outline`` in those of the photo. A dead unit has no ``projection``; a map
+    network's input, ``outline`` in those of the photo. A silent unit has no ``projection``; a map
     of a single unit has no ``overlay``. ``show`` says how the projection is drawn, ``scale`` at
     which value it is full, ``remaining`` which share of its energy a difference shows.
     """
@@ -104,14 +104,16 @@ class Card:
 class LayerView:
     """What a layer saw: the listed maps, the unit looked at closely, the class scores.
 
-    ``kept`` is the part of the photo that the network sees; ``outside`` tells that the place
-    asked for is not in it. ``archive`` is the address of the list as a ZIP. ``show`` says how
-    projections are drawn, ``unshown`` why that is not the way that was asked for. ``replaced``
-    tells that the link's weights are not here, and that those that win stand for them.
+    ``firing`` counts all maps that fire at the place asked for, where one was. ``kept`` is the part
+    of the photo that the network sees; ``outside`` tells that the place is not in it. ``archive``
+    is the address of the list as a ZIP. ``show`` says how projections are drawn, ``unshown`` why
+    that is not the way that was asked for. ``replaced`` tells that the link's weights are not
+    here, and that those that win stand for them.
     """
 
     cards: tuple[Card, ...]
     close: Card | None
+    firing: int | None
     predictions: tuple[models.Prediction, ...] | None
     provenance: models.Provenance
     side: int
@@ -153,8 +155,28 @@ class Explorer:
     @property
     def shown(self) -> tuple[int, int]:
         """Return the width and height that the photo is shown in without JavaScript."""
-        scale = PHOTO_SIDE / max(self.width, self.height)
-        return max(1, round(self.width * scale)), max(1, round(self.height * scale))
+        return shown_size(self.width, self.height)
+
+
+@dataclass(frozen=True)
+class Detour:
+    """A photo whose address asks for what cannot be: why, and where the photo can be seen.
+
+    ``title`` names the network that was asked for and ``layers`` leads into it, where it is known.
+    """
+
+    problem: Problem
+    image: str
+    shown: tuple[int, int]
+    networks: tuple[Option, ...]
+    title: str | None
+    layers: tuple[Option, ...]
+
+
+def shown_size(width: int, height: int) -> tuple[int, int]:
+    """Return the width and height that a photo is shown in without JavaScript."""
+    scale = PHOTO_SIDE / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 @dataclass(frozen=True)
@@ -173,7 +195,7 @@ class Visit:
 
     async def see(self) -> LayerView:
         """See what the link asks for; raises InvalidChoice."""
-        listed, outside = await self._list()
+        listed, firing, outside = await self._list()
         view, choice, unshown = await self._view(listed or self._choice(top=1))
         listed = listed and choice
         projections = view.projections if listed else ()
@@ -181,6 +203,7 @@ class Visit:
         return LayerView(
             tuple(self._card(each, listed, view, close) for each in projections if listed),
             close,
+            firing,
             view.predictions,
             view.provenance,
             view.frame.size,
@@ -194,27 +217,41 @@ class Visit:
             self.weights != self.link.weights,
         )
 
-    async def _list(self) -> tuple[models.Choice | None, bool]:
-        """Choose the maps to list, and tell whether the place asked for was cropped away."""
+    async def _list(self) -> tuple[models.Choice | None, int | None, bool]:
+        """Choose the maps to list; count those that fire at the place asked for.
+
+        The last tells whether that place was cropped away. Raises InvalidChoice for one outside
+        the photo.
+        """
         link, most = self.link, self.engine.settings.max_projections
         top = min(max(link.top or TOP, 1), self.layer.shape.channels, most)
         of_all = link.feature is None or link.show == "difference"
         unit = link.unit if of_all else None
         if link.at is None and link.features is not None:
-            return self._choice(features=link.features, unit=unit), False
+            return self._choice(features=link.features, unit=unit), None, False
         if link.at is None:
-            return self._choice(top=top, unit=unit), False
-        frame = models.frame(self.photo.picture.size, self.network.preprocessing, link.fit)
-        pixel = frame.to_input(link.at[1] + 0.5, link.at[0] + 0.5)
+            return self._choice(top=top, unit=unit), None, False
+        pixel = self._pixel(*link.at)
         if pixel is None:
-            return None, True
+            return None, 0, True
         units = await self.engine.units_at(
-            self.photo, self.network, self.layer.name, pixel, link.fit, top
+            self.photo, self.network, self.layer.name, pixel, link.fit, self.layer.shape.channels
         )
         if not units:
-            return None, False
+            return None, 0, False
         place = None if link.seed == "map" else (units[0].y, units[0].x)
-        return self._choice(features=tuple(unit.feature for unit in units), unit=place), False
+        features = tuple(unit.feature for unit in units[:top])
+        return self._choice(features=features, unit=place), len(units), False
+
+    def _pixel(self, y: int, x: int) -> tuple[int, int] | None:
+        """Find the input pixel (y, x) at a place of the photo; None where it was cropped away."""
+        width, height = self.photo.picture.size
+        if not (y < height and x < width):
+            raise models.InvalidChoice(
+                "place_outside", y=y, x=x, rows=height - 1, columns=width - 1
+            )
+        frame = models.frame((width, height), self.network.preprocessing, self.link.fit)
+        return frame.to_input(x + 0.5, y + 0.5)
 
     def _choice(self, **maps: Any) -> models.Choice:
         return self.link.choice(layer=self.layer.name, weights=self.weights, **maps)
@@ -273,7 +310,7 @@ class Visit:
             each.remaining,
             address("card"),
             self.link.to(feature=each.feature, unit=each.unit if choice.unit else None),
-            close is not None and (close.feature, close.unit) == (each.feature, each.unit),
+            close is not None and close.feature == each.feature,
         )
 
     def _ways(self, shown: models.Show, close: Card | None) -> Options:
@@ -284,7 +321,7 @@ class Visit:
         if self.link.at is None and self.link.unit is None and self.link.seed == "unit":
             links["difference"] = links["difference"].to(unit=close and close.unit)
         options = tuple(Option(way, link, way == shown) for way, link in links.items())
-        return Options("show", "how projections are drawn", options)
+        return Options("show", options)
 
     def _label(self, feature: int) -> str | None:
         classes = self.network.classes
@@ -345,6 +382,26 @@ def page_context(
     )
 
 
+def ways_on(
+    registry: NetworkRegistry,
+    photo: Photo,
+    problem: Problem,
+    network: str | None,
+    layers: Sequence[models.LayerInfo],
+) -> Detour:
+    """Collect where a photo can be seen when its address leads nowhere; ``network`` if known."""
+    link = Link(image=photo.id, network=network or "")
+    ready = [name for name in registry.architectures if registry.weights(name).state == "ready"]
+    return Detour(
+        problem,
+        photo.id,
+        shown_size(*photo.picture.size),
+        tuple(_network(registry, name, link) for name in ready),
+        registry.architectures[network].title if network else None,
+        tuple(Option(layer.name, link.into(layer.name), chosen=False) for layer in layers),
+    )
+
+
 def _network(registry: NetworkRegistry, name: str, link: Link) -> Option:
     layer = link.layer if link.layer in _layer_names(name) else ""
     return Option(
@@ -362,7 +419,7 @@ def _weights(link: Link, here: Sequence[models.Provenance], view: LayerView | No
         name = each.sha256[:8] if second else each.source
         chosen = view is not None and view.provenance == each
         options[name] = Option(name, link.to(weights=name), chosen)
-    return Options("weights", "what the network has learned from", tuple(options.values()))
+    return Options("weights", tuple(options.values()))
 
 
 @cache
@@ -383,25 +440,19 @@ def _tabs(link: Link, layers: Sequence[models.LayerInfo]) -> Iterator[LayerTab]:
 def offer_options(link: Link, layer: models.LayerInfo) -> Iterator[Options]:
     """Yield the rows of links that show the same layer in other ways."""
     words = {option.name: option.words for option in models.options_of()}
-    rows = (
-        ("method", "how the signal passes ReLUs on its way down"),
-        ("seed", "what is projected: one unit, or its whole map"),
-        ("fit", "how the photo is made square"),
-    )
-    for name, meaning in rows:
+    for name in ("seed", "method", "fit"):
         values = words[name]
         links = [link.to(**{name: value}) for value in values]
         chosen = getattr(link, name)
         if name != "method":
             links = [each.to(unit=None) for each in links]
         pairs = zip(values, links, strict=True)
-        yield Options(name, meaning, tuple(Option(v, each, v == chosen) for v, each in pairs))
+        yield Options(name, tuple(Option(v, each, v == chosen) for v, each in pairs))
     most = layer.shape.channels
     tops = [top for top in TOPS if top < most] + [most] * (most < TOPS[-1])
     current = min(link.top or TOP, most)
     yield Options(
-        "maps",
-        "how many are listed",
+        "top",
         tuple(Option(str(top), link.to(top=top), top == current) for top in tops),
     )
 

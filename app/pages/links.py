@@ -133,9 +133,13 @@ def read_choice(network: str, layer: str, query: Mapping[str, str]) -> models.Ch
 
 
 def _two(query: Mapping[str, str], first: str, second: str) -> str | None:
-    """Read a pair that a form asked for in two fields."""
-    pair = query.get(first, "").strip(), query.get(second, "").strip()
-    return ",".join(pair) if all(pair) else None
+    """Read a pair that a form asked for in two fields; raises InvalidChoice for half of one."""
+    pair = {name: query.get(name, "").strip() for name in (first, second)}
+    given = [name for name, value in pair.items() if value]
+    if len(given) == 1:
+        missing = second if first in given else first
+        raise models.InvalidChoice("half_a_place", given=given[0], missing=missing)
+    return ",".join(pair.values()) if given else None
 
 
 def _address(path: str, query: Mapping[str, str]) -> WrittenAddress:

@@ -111,7 +111,7 @@ class ProjectionDocument(Document):
         "to 1; null for any other."
     )
     projection: str | None = Field(
-        description="PNG as a data URI (in a ZIP: its file); null where the unit is dead."
+        description="PNG as a data URI (in a ZIP: its file); null where the unit is silent."
     )
     patch: str | None = Field(description="The same of the photo inside the receptive field.")
 

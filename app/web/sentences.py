@@ -43,6 +43,11 @@ SENTENCES: Mapping[str, str] = {
         "features are numbers separated by commas, such as 3,17,200, not '{text}'"
     ),
     "InvalidChoice.unit_is_no_pair": "unit is a row and a column, such as 6,7, not '{text}'",
+    "InvalidChoice.half_a_place": "give both {given} and {missing}, or neither",
+    "InvalidChoice.place_outside": (
+        "the place {y},{x} lies outside the photo, which has rows 0 to {rows} "
+        "and columns 0 to {columns}"
+    ),
     "InvalidChoice.no_whole_number": "{name} is a whole number, not '{text}'",
     "InvalidChoice.unknown_source": (
         "weights are {known}, or the first eight hex digits of their hash, not '{text}'"
@@ -51,7 +56,7 @@ SENTENCES: Mapping[str, str] = {
     "InvalidChoice.one_photo": "send a photo as 'image', or the 'image_id' of an earlier one",
     "InvalidChoice.no_photo": "Choose a photo first.",
     "InvalidChoice.no_sample": "there is no sample photo '{name}'",
-    "InvalidChoice.silent": "map {feature} of {layer} is dead here: it has no picture",
+    "InvalidChoice.silent": "map {feature} of {layer} is silent here: it has no picture",
     "InvalidChoice.not_listed": "map {feature} of {layer} is not among those listed here",
     "InvalidChoice.no_such_gpu": "there is no GPU '{device}' on this machine; use cpu or auto",
     # experiments
@@ -220,11 +225,16 @@ SENTENCES: Mapping[str, str] = {
         "Decoding this photo takes more than {seconds:g} seconds; "
         "save it anew, smaller or as a plain JPEG."
     ),
-    "NoSuchPhoto": "No photo has the id '{id}'; upload it again.",
+    "NoSuchPhoto": (
+        "No photo is kept here under '{id}': it was forgotten, or never sent. "
+        "Whoever has it can upload it again."
+    ),
     "NoSuchPhoto.forgotten": "No photo has the id '{id}'.",
-    "PhotoExpired": "This photo's time is over and it was deleted: upload it again.",
     "StorageFull": "The server has no disk space left to keep this.",
     "StorageRefused": "The server cannot keep files just now ({cause}): its owner must look.",
+    "PhotoExpired": (
+        "This photo's time is over and it was deleted. Whoever has it can upload it again."
+    ),
     "SecretInvalid": (
         "{file} holds {nbytes} bytes where the secret behind the links of photos should be: "
         "remove it, and a new one is made (links made with the old one end)."
@@ -343,11 +353,15 @@ def _offered(info: models.WeightsInfo) -> str:
     if info.source not in (None, "starter"):
         return ""
     if info.published_nbytes is None:
-        own = f"put your own into {info.own}."
-        none = f"No published weights of {info.network} are known; {own}"
+        none = f"No published weights of {info.network} are known; {_own(info)}."
         return none if info.source is None else ""
     command = f"'deconvnet weights fetch {info.network}' ({info.published_nbytes / 1e6:.0f} MB)"
     if info.source == "starter":
         return "" if info.offline else f"{command} brings the published ones."
-    how = f"Run {command}, or put your own into {info.own}."
+    how = f"Run {command}, or {_own(info)}."
     return f"DECONVNET_OFFLINE=1: nothing is fetched. Elsewhere: {how}" if info.offline else how
+
+
+def _own(info: models.WeightsInfo) -> str:
+    """Say how one's own weights come here, without naming a folder of this machine."""
+    return f"bring your own with 'deconvnet weights import FILE --network {info.network}'"

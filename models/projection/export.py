@@ -49,7 +49,7 @@ def _caption(each: Projection) -> str:
     caption = f"map {each.feature}: {each.activation:.4g}"
     if each.remaining is not None:
         return f"{caption}, {100 * each.remaining:.2g} % left"
-    return caption if each.picture else f"{caption} (dead)"
+    return caption if each.picture else f"{caption} (silent)"
 
 
 def way_suffix(show: Show) -> str:

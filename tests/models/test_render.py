@@ -109,7 +109,7 @@ def test_a_sheet_has_room_for_every_cell(count: int) -> None:
 
 def test_a_sheet_leaves_the_place_of_a_dead_unit_blank() -> None:
     patch = Image.new("RGB", (10, 10), "blue")
-    cells = np.asarray(sheet([(None, patch, "map 3: 0 (dead)")]))
+    cells = np.asarray(sheet([(None, patch, "map 3: 0 (silent)")]))
     assert (cells[8:72, 8:72] == 255).all()
 
 

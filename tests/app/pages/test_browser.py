@@ -281,7 +281,7 @@ def test_pressing_the_photo_lists_the_units_that_fire_there(visit: Visit, script
     visitor.mark()
     press(page.locator(".stage input"), 0.5, 0.5)
     page.wait_for_url(re.compile(r"\?at=1(49|50|51),22[456]"))
-    expect(page.locator("#list")).to_contain_text("fire there, strongest first")
+    expect(page.locator("#list")).to_contain_text("maps fire here")
     numbers = [
         float(text.split()[-1]) for text in page.locator(".card .activation").all_inner_texts()
     ]
@@ -314,7 +314,7 @@ def test_pressing_what_was_cropped_away_says_so(visit: Visit, scripting: bool) -
     press(page.locator(".stage input"), 0.05, 0.05)
     expect(page.locator("#list")).to_have_text("The network does not see that place")
     page.get_by_role("link", name="Show the whole photo to the network").click()
-    expect(page.get_by_role("link", name="pad")).to_have_attribute("aria-current", "true")
+    expect(page.get_by_role("link", name="whole, padded")).to_have_attribute("aria-current", "true")
 
 
 @WITH_AND_WITHOUT
@@ -343,7 +343,7 @@ def test_any_place_can_be_named(visit: Visit, scripting: bool) -> None:
     page.get_by_role("spinbutton", name="y").fill("150")
     page.get_by_role("button", name="List", exact=True).click()
     page.wait_for_url("**?at=150,225")
-    expect(page.locator("#list")).to_contain_text("fire there, strongest first")
+    expect(page.locator("#list")).to_contain_text("maps fire here")
 
 
 @WITH_AND_WITHOUT
@@ -355,6 +355,22 @@ def test_any_map_and_unit_can_be_named(visit: Visit, scripting: bool) -> None:
     page.get_by_role("button", name="Show").click()
     expect(page.locator("#close-title")).to_contain_text("Map 17")
     expect(page.locator("#close-title")).to_contain_text("row 2, column 12")
+    expect(page.locator("#close-title")).to_be_in_viewport()
+
+
+def test_pressing_a_map_marks_its_card(visit: Visit) -> None:
+    page = visit().open_sample()
+    press(page.locator(".card:nth-child(3) .map"), 4.5 / 13, 7.5 / 13)
+    page.wait_for_url("**unit=7,4**")
+    expect(page.locator(".card:nth-child(3) a")).to_have_attribute("aria-current", "true")
+    expect(page.locator(".card [aria-current]")).to_have_count(1)
+
+
+def test_one_file_is_asked_for_without_javascript(visit: Visit) -> None:
+    page = visit(scripting=False, has_touch=True).page
+    page.goto("/")
+    shown = [each.is_visible() for each in page.locator("input[type=file]").all()]
+    assert shown == [True, False]
 
 
 @pytest.mark.parametrize("how", ["hover", "focus"])
@@ -380,6 +396,18 @@ def test_the_arrow_keys_walk_the_layers(visit: Visit) -> None:
     expect(page.locator(".strip [aria-current]")).to_contain_text("conv5")
 
 
+def test_no_quick_press_of_an_arrow_key_is_lost(visit: Visit) -> None:
+    page = visit().open_sample()
+    names = page.locator(".strip .layer").all_inner_texts()
+    for _ in range(6):
+        page.keyboard.press("ArrowLeft")
+    wanted = names[names.index("conv5") - 6]
+    expect(page.locator("h1")).to_have_text(f"{wanted} of ZFNet")
+    page.wait_for_load_state("networkidle")
+    assert urlsplit(page.url).path.endswith(f"/{wanted}")
+    expect(page.locator(".strip [aria-current]")).to_contain_text(wanted)
+
+
 def test_the_last_of_several_quick_choices_wins(visit: Visit) -> None:
     page = visit().open_sample()
     layers = page.get_by_role("navigation", name="Layers")
@@ -395,10 +423,10 @@ def test_the_last_of_several_quick_choices_wins(visit: Visit) -> None:
 
 
 @WITH_AND_WITHOUT
-def test_a_dead_unit_says_so(visit: Visit, scripting: bool) -> None:
+def test_a_silent_unit_says_so(visit: Visit, scripting: bool) -> None:
     page = visit(scripting=scripting).open_sample()
     page.goto(f"{page.url}?feature=0&unit=0,0")
-    expect(page.locator(".dead")).to_contain_text("This unit is dead here.")
+    expect(page.locator(".silent")).to_contain_text("This unit is silent here.")
     expect(page.locator("#close .none")).to_have_text("nothing to project")
 
 
@@ -423,6 +451,9 @@ def test_a_wrong_address_is_explained(visit: Visit, scripting: bool) -> None:
     expect(page.get_by_role("alert")).to_contain_text("zfnet has no layer 'conv9'")
     page.goto(f"{address}?feature=999")
     expect(page.get_by_role("alert")).to_contain_text("0 to 255, not 999")
+    expect(page.get_by_role("img", name="The photo")).to_be_visible()
+    page.get_by_role("link", name="conv5", exact=True).click()
+    expect(page.locator("h1")).to_have_text("conv5 of ZFNet")
 
 
 def test_a_refusal_is_said_on_the_page_that_asked(visit: Visit) -> None:
@@ -482,7 +513,7 @@ STATES = {
     "explorer": "",
     "at": "?at=150,225",
     "outside": "?at=1,1",
-    "dead": "?feature=0&unit=0,0",
+    "silent": "?feature=0&unit=0,0",
     "whole map": "?seed=map&fit=pad&top=16",
     "classes": "/fc8",
     "no weights": "/vgg19/conv1_1",

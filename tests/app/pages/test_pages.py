@@ -2,9 +2,11 @@
 
 import base64
 import dataclasses
+import html
 import io
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from importlib.metadata import distribution
@@ -17,7 +19,16 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from app.pages.docs import Docs
-from app.pages.layer_view import Card, Explorer, LayerTab, LayerView, Option, Options, Picture
+from app.pages.layer_view import (
+    Card,
+    Detour,
+    Explorer,
+    LayerTab,
+    LayerView,
+    Option,
+    Options,
+    Picture,
+)
 from app.pages.links import Click, Link, read_click, read_link
 from app.pages.start import Start
 from app.photos.samples import SAMPLES, read_sample, thumbnail
@@ -65,9 +76,10 @@ CONTEXTS = {
     "start/start.html": Start,
     "explorer/explorer.html": Explorer,
     "explorer/_explorer.html": Explorer,
+    "explorer/refused.html": Detour,
     "docs/docs.html": Docs,
 }
-WITHOUT = {"base.html", "explorer/_pictures.html"}
+WITHOUT = {"base.html", "explorer/_pictures.html", "explorer/_words.html"}
 """What all pages extend, and macros."""
 
 
@@ -313,12 +325,68 @@ def test_a_problem_is_a_fragment_that_changes_no_address(client: TestClient, exp
         ("seed=x", "one of unit, map"),
         ("feature=3&unit=13,0", "rows 0 to 12"),
         ("seed=map&feature=1&unit=1,1", "the whole map"),
+        ("feature=1&row=3", "give both row and column, or neither"),
+        ("feature=1&column=3", "give both column and row, or neither"),
+        ("x=3", "give both x and y, or neither"),
+        ("at=320,3", "outside the photo, which has rows 0 to 319 and columns 0 to 479"),
+        ("at=3,480", "outside the photo"),
     ],
 )
 def test_what_an_address_cannot_say_is_explained(
     client: TestClient, explorer: str, query: str, said: str
 ) -> None:
     assert said in page(client, f"{explorer}?{query}", 422)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        (("conv5", "conv9"), 404, "zfnet has no layer"),
+        (("zfnet/conv5", "nonet/conv5"), 404, "there is no network"),
+        (("zfnet/conv5", "nonet"), 404, "there is no network"),
+        (("conv5", "conv5?feature=999"), 422, "0 to 255, not 999"),
+        (("zfnet/conv5", "zfnet?top=x"), 422, "whole number"),
+    ],
+)
+def test_a_wrong_address_does_not_lose_the_photo(
+    client: TestClient, explorer: str, change: tuple[str, str], status: int, said: str
+) -> None:
+    text = page(client, explorer.replace(*change), status)
+    image = explorer.removesuffix("/zfnet/conv5")
+    assert said in text
+    assert f'src="{image}/photo.jpg"' in text and f'href="{image}/zfnet' in text
+    for link in re.findall(rf'href="({image}[^"]*)"', text):
+        assert client.get(link, headers=HTML).status_code == 200
+
+
+def test_all_maps_that_fire_at_a_place_are_counted(client: TestClient, explorer: str) -> None:
+    text = page(client, f"{explorer}?at=150,225")
+    said = re.search(r"(\d+) maps fire here, the 9 strongest", text)
+    every = page(client, f"{explorer}?at=150,225&top=256")
+    assert said and int(said[1]) == every.count('class="card-name"') > 9
+
+
+def test_a_silent_map_is_called_so(client: TestClient, explorer: str) -> None:
+    text = page(client, f"{explorer}?features=0,1&unit=0,0")
+    assert "<i>silent here</i>" in text and "dead" not in text
+
+
+def test_the_options_are_named_in_words(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer)
+    for words in ("Project", "strongest activation", "whole map", "Photo", "centre crop"):
+        assert f">{words}<" in text
+    assert ">whole, padded<" in text and ">stretched<" in text
+    assert not re.search(">(seed|fit|unit|crop|pad|stretch)<", text)
+
+
+def test_the_servers_own_weights_are_called_that(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    starter = folder("templates").parent / "models" / "weights" / "starter"
+    shutil.copy(starter / "lenet5.safetensors", tmp_path / "weights")
+    with client_in(tmp_path, networks="lenet5") as client:
+        answer = client.post("/samples/camera", follow_redirects=True, headers=HTML)
+    text = html.unescape(answer.text)
+    assert "<b>this server's own</b> weights" in text and "yours<" not in text
 
 
 def test_a_photo_in_a_network_leads_to_its_last_conv_layer(
@@ -345,6 +413,16 @@ def test_a_layer_with_few_maps_lists_them_all(client: TestClient, explorer: str)
 def test_a_missing_network_says_how_to_get_it(client: TestClient, explorer: str) -> None:
     text = page(client, explorer.replace("zfnet/conv5", "vgg19/conv5_4"), 503)
     assert "deconvnet weights fetch vgg19" in text
+
+
+def test_how_to_get_weights_is_said_once_and_names_no_folder(
+    client: TestClient, explorer: str
+) -> None:
+    text = page(client, explorer.replace("zfnet/conv5", "alexnet2012/conv5"), 503)
+    assert text.count("No published weights of alexnet2012 are known") == 1
+    folder_of_weights = str(state_of(client).settings.weights_dir)
+    assert "deconvnet weights import FILE --network alexnet2012" in text
+    assert folder_of_weights not in text
 
 
 def test_a_missing_network_has_only_its_layers(client: TestClient, explorer: str) -> None:

@@ -291,7 +291,7 @@ def test_a_forgotten_photo_is_gone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../secret", "..", "x" * 10_000, "0" * 32, "\0", "é" * 32])
 def test_an_unknown_id_is_a_sentence_and_touches_no_file(tmp_path: Path, name: str) -> None:
     async def work(uploads: Uploads) -> None:
-        with refused(NoSuchPhoto, match="No photo has the id"):
+        with refused(NoSuchPhoto, match="No photo is kept here under"):
             await uploads.find(name)
         with pytest.raises(NoSuchPhoto):
             uploads.forget(name)
