@@ -85,6 +85,13 @@ def import_weights(
     classes: Annotated[
         Path | None, typer.Option(help="A text file with one class on each line.")
     ] = None,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(
+            help="How photos are shown to it: torchvision, caffe, keras, or a JSON file.",
+            show_default="as the format implies",
+        ),
+    ] = None,
 ) -> None:
     """Check a weights file of your own, and keep it as the network's weights.
 
@@ -95,7 +102,7 @@ def import_weights(
     registry.weights(network)
     import models
 
-    provenance = models.import_weights(file, network, registry.sources, classes)
+    provenance = models.import_weights(file, network, registry.sources, classes, preprocessing)
     labels = f"{provenance.classes} classes named" if provenance.classes else "no classes named"
     say(f"{network}: {registry.weights(network).path}, {labels}, sha256 {provenance.sha256}")
     if file.suffix == ".onnx":

@@ -59,6 +59,9 @@ SENTENCES: Mapping[str, str] = {
     "InvalidChoice.silent": "map {feature} of {layer} is silent here: it has no picture",
     "InvalidChoice.not_listed": "map {feature} of {layer} is not among those listed here",
     "InvalidChoice.no_such_gpu": "there is no GPU '{device}' on this machine; use cpu or auto",
+    "InvalidChoice.no_preprocessing": (
+        "preprocessing is one of {known}, or a JSON file, not '{text}'"
+    ),
     # experiments
     "InvalidChoice.square_out_of_range": (
         "square is 1 to {most}, the side of the network's input, not {square}"
@@ -114,6 +117,8 @@ SENTENCES: Mapping[str, str] = {
         "{file}: its {entry} makes no sense: {name} is {value}, not {least:g} to {most:g}"
     ),
     "WeightsInvalid.even_size": "{file}: its norm makes no sense: size is {size}, which is even",
+    "WeightsInvalid.no_json_object": "{file} is not a JSON object",
+    "WeightsInvalid.no_such_fields": "{file}: preprocessing has no {keys}; it has {known}",
     "WeightsInvalid.entry_is_no_object": "{file}: metadata '{entry}' is not an object",
     "WeightsInvalid.entry_is_no_text": "{file}: metadata '{entry}' is no text",
     "WeightsInvalid.impossible_value": "{file}: metadata {entry} cannot be {value!r}",
@@ -157,6 +162,7 @@ SENTENCES: Mapping[str, str] = {
         "{classes} classes are named, but {layer} of {file} tells {scores} apart"
     ),
     "WeightsInvalid.lacks": "{file} lacks {keys}, which {network} needs",
+    "WeightsInvalid.named_twice": "{file} holds a tensor of {network} under two names",
     "WeightsInvalid.surplus": "{file} holds {keys}, which {network} has no place for",
     "WeightsInvalid.other_shape": "{file}: {key} is {found}; {network} needs {wanted}",
     "WeightsInvalid.not_as_published": (

@@ -128,9 +128,7 @@ def _read_pth(path: Path, _: Architecture) -> tuple[dict[str, Tensor], dict[str,
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
         raise WeightsInvalid("no_state_dict", file=path.name)
-    wrapped = all(str(key).startswith("module.") for key in content)  # saved from DataParallel
-    prefix = "module." if wrapped else ""
-    return {str(key).removeprefix(prefix): value for key, value in content.items()}, {}
+    return {str(key): value for key, value in content.items()}, {}
 
 
 def _trouble(path: Path, error: Exception) -> WeightsInvalid:

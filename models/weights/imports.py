@@ -15,16 +15,22 @@ from models.weights.assembly import assemble
 from models.weights.download import unpack
 from models.weights.files import glance, read, write
 from models.weights.metadata import describe, provenance_of
+from models.weights.presets import choose_preprocessing
 from models.weights.sources import Sources, own_file
 
 
 def import_weights(
-    file: Path, name: str, sources: Sources, labels: Path | None = None
+    file: Path,
+    name: str,
+    sources: Sources,
+    labels: Path | None = None,
+    preprocessing: str | None = None,
 ) -> Provenance:
     """Check a file of any known format and keep it as a network's own weights.
 
-    ``labels`` has one class on each line. Nothing changes, and nothing in the file is run, unless
-    all of it is well: raises UnknownNetwork, WeightsInvalid.
+    ``labels`` has one class on each line; ``preprocessing`` is a preset's name or a JSON file, in
+    place of what the file says or its format implies. Nothing changes, and nothing in the file is
+    run, unless all of it is well: raises UnknownNetwork, WeightsInvalid, InvalidChoice.
     """
     paper = architecture(name)
     with TemporaryDirectory(prefix="deconvnet-") as folder:
@@ -32,6 +38,8 @@ def import_weights(
     metadata = {"source": f"imported from {file.name}", **found.metadata}
     if labels is not None:
         metadata["classes"] = _read_labels(labels)
+    if preprocessing is not None:
+        metadata["preprocessing"] = choose_preprocessing(preprocessing, paper)
     found = replace(found, path=file, metadata=metadata)
     provenance = assemble(found, paper, "yours").provenance
     try:

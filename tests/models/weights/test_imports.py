@@ -163,3 +163,58 @@ def test_a_folder_that_cannot_hold_weights_is_a_sentence(tmp_path: Path) -> None
             "lenet5",
             Sources(tmp_path / "weights", tmp_path),
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "mean"),
+    [
+        ("vgg11", "keras", (103.939, 116.779, 123.68)),
+        ("vgg11", "caffe", (103.939, 116.779, 123.68)),
+        ("alexnet2012", "caffe", (104.0, 117.0, 123.0)),
+        ("alexnet2012", "torchvision", (0.485, 0.456, 0.406)),
+    ],
+)
+def test_a_preset_says_how_photos_were_shown(
+    sources: Sources, tmp_path: Path, name: str, preset: str, mean: tuple[float, ...]
+) -> None:
+    file = save(own(name), tmp_path / "own.pth")
+    found = import_weights(file, name, sources, preprocessing=preset).preprocessing
+    assert found is not None and found.mean == mean
+    assert found.size == (227 if name == "alexnet2012" else 224)
+    order = "RGB" if preset == "torchvision" else "BGR"
+    assert found.channel_order == load(name, sources).preprocessing.channel_order == order
+
+
+def test_a_file_says_how_photos_were_shown_where_no_preset_fits(
+    sources: Sources, tmp_path: Path
+) -> None:
+    said = {"size": 192, "channel_order": "BGR", "scale": 1, "mean": [1, 2, 3], "std": [4, 5, 6]}
+    (tmp_path / "shown.json").write_text(json.dumps(said))
+    file = save(own("vgg11"), tmp_path / "v.pth")
+    import_weights(file, "vgg11", sources, preprocessing=str(tmp_path / "shown.json"))
+    found = load("vgg11", sources).preprocessing
+    assert (found.size, found.resize, found.mean, found.std) == (192, 256, (1, 2, 3), (4, 5, 6))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", r"shown\.json is not a JSON object"),
+        ("[1]", r"shown\.json is not a JSON object"),
+        ("[" * 10**5, r"shown\.json is not a JSON object"),
+        (" " * 2**21, r"shown\.json is not a JSON object"),
+        ('{"means": [1, 2, 3]}', r"preprocessing has no means; it has size, resize, channel_order"),
+        ('{"size": 3}', "size is 3, not 8 to 1024"),
+        (None, "preprocessing is one of torchvision, caffe, keras, or a JSON file, not '.*shown"),
+    ],
+)
+def test_how_photos_were_shown_is_checked(
+    sources: Sources, tmp_path: Path, text: str | None, sentence: str
+) -> None:
+    shown = tmp_path / "shown.json"
+    if text is not None:
+        shown.write_text(text)
+    file = save(own("vgg11"), tmp_path / "v.pth")
+    with refused(models.DeconvnetError, match=sentence):
+        import_weights(file, "vgg11", sources, preprocessing=str(shown))
+    assert not sources.weights_dir.exists()
