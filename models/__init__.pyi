@@ -39,6 +39,7 @@ from .projection.visualize import (
 )
 from .training.config import TrainingConfig
 from .training.run import train
+from .weights.exports import export_weights
 from .weights.imports import import_weights
 from .weights.onnx import compare_onnx
 from .weights.sources import (
@@ -105,6 +106,7 @@ __all__ = [
     "encode_png",
     "encode_result",
     "entry_names",
+    "export_weights",
     "fetch_weights",
     "find_weights",
     "finish",

@@ -11,7 +11,13 @@ from app.cli.serve import serve
 from app.cli.terminal import FAILED, complain, say, sentence_of
 from app.cli.train import train
 from app.cli.visualize import visualize
-from app.cli.weights import fetch_weights, import_weights, list_weights, verify_weights
+from app.cli.weights import (
+    export_weights,
+    fetch_weights,
+    import_weights,
+    list_weights,
+    verify_weights,
+)
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +34,7 @@ cli.add_typer(weights_cli, name="weights")
 weights_cli.command("list")(list_weights)
 weights_cli.command("fetch")(fetch_weights)
 weights_cli.command("import")(import_weights)
+weights_cli.command("export")(export_weights)
 weights_cli.command("verify")(verify_weights)
 
 

@@ -1,4 +1,4 @@
-"""`deconvnet weights`: list, fetch, import, verify."""
+"""`deconvnet weights`: list, fetch, import, export, verify."""
 
 import io
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from PIL import Image
 
+import models
 from app.cli.networks import say_ways
 from app.cli.options import open_registry
 from app.cli.terminal import (
@@ -22,6 +23,8 @@ from app.web.sentences import say_weights, sentence
 
 if TYPE_CHECKING:
     from app.engine.registry import NetworkRegistry
+
+WEIGHTS = next(option for option in models.options_of() if option.name == "weights")
 
 
 def list_weights() -> None:
@@ -63,8 +66,6 @@ def fetch_weights(
 
 def fetch(registry: "NetworkRegistry", name: str) -> bool:
     """Fetch a network's published weights with a bar; False, with a sentence, where that fails."""
-    import models
-
     try:
         with interruptible("what has arrived is kept"), bytes_bar(name) as on_progress:
             file = registry.fetch(name, on_progress)
@@ -80,7 +81,9 @@ def fetch(registry: "NetworkRegistry", name: str) -> bool:
 
 
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="A .safetensors, .pth, .pth.zip or .onnx file.")],
+    file: Annotated[
+        Path, typer.Argument(help="A .safetensors, .pth, .pth.zip, .onnx, .h5 or .keras file.")
+    ],
     network: Annotated[str, typer.Option(help="The network that the weights are for.")],
     classes: Annotated[
         Path | None, typer.Option(help="A text file with one class on each line.")
@@ -95,13 +98,11 @@ def import_weights(
 ) -> None:
     """Check a weights file of your own, and keep it as the network's weights.
 
-    Reads torchvision's, pytorchcv's and our own keys, and the graph of an ONNX file. Nothing in
-    the file is run, and nothing changes unless all of it is well.
+    Reads PyTorch's and Keras' formats, and the graph of an ONNX file; docs/weights.md lists them.
+    Nothing in the file is run, and nothing changes unless all of it is well.
     """
     registry = open_registry()
     registry.weights(network)
-    import models
-
     provenance = models.import_weights(file, network, registry.sources, classes, preprocessing)
     labels = f"{provenance.classes} classes named" if provenance.classes else "no classes named"
     say(f"{network}: {registry.weights(network).path}, {labels}, sha256 {provenance.sha256}")
@@ -111,7 +112,6 @@ def import_weights(
 
 def _compare(registry: "NetworkRegistry", file: Path, network: str) -> None:
     """Say how well the network that was imported agrees with the graph that it came from."""
-    import models
     from app.photos.samples import SAMPLES, read_sample
 
     with Image.open(io.BytesIO(read_sample(SAMPLES[0]))) as photo:
@@ -123,13 +123,30 @@ def _compare(registry: "NetworkRegistry", file: Path, network: str) -> None:
     say(f"{about} by {found.difference:.1e} of its largest value.")
 
 
+def export_weights(
+    network: Annotated[str, typer.Argument(help="The network whose weights are wanted.")],
+    file: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(help=WEIGHTS.meaning, show_default="those that win"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a network's weights, with all that is known of them, to one file.
+
+    `deconvnet weights import` of that file, here or elsewhere, gives the same network.
+    """
+    registry = open_registry()
+    registry.weights(network, weights)
+    kept = models.export_weights(network, file, registry.sources, weights, overwrite=force)
+    say(f"{network}: {kept.source} weights written to {file}")
+
+
 def verify_weights(
     names: Annotated[list[str] | None, typer.Argument(help="Networks; all by default.")] = None,
 ) -> None:
     """Read every weights file there is, and say whether it is whole."""
     registry = open_registry()
-    import models
-
     failed = False
     for name in names or registry.architectures:
         info = registry.weights(name)

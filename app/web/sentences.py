@@ -62,6 +62,8 @@ SENTENCES: Mapping[str, str] = {
     "InvalidChoice.no_preprocessing": (
         "preprocessing is one of {known}, or a JSON file, not '{text}'"
     ),
+    "InvalidChoice.no_safetensors_name": "weights are written as .safetensors, not as '{file}'",
+    "InvalidChoice.file_exists": "{file} is there already; --force overwrites it",
     # experiments
     "InvalidChoice.square_out_of_range": (
         "square is 1 to {most}, the side of the network's input, not {square}"
@@ -101,7 +103,7 @@ SENTENCES: Mapping[str, str] = {
         "{file} is damaged or holds more than tensors; nothing in it was run"
     ),
     "WeightsInvalid.damaged_archive": "{file} is a damaged archive: {cause}",
-    "WeightsInvalid.not_one_file": "{file} does not hold one weights file (.pth)",
+    "WeightsInvalid.not_one_file": "{file} does not hold one weights file ({ending})",
     "WeightsInvalid.compressed": "{file} is compressed, which torch.save never does",
     "WeightsInvalid.shared_storage": "{file}: its tensors share what they hold",
     "WeightsInvalid.not_finite": "{file}: {key} holds NaN or infinity",
@@ -142,7 +144,14 @@ SENTENCES: Mapping[str, str] = {
         "{file} holds operations beside the chain that begins at its input: {keys}"
     ),
     "WeightsInvalid.unused": "{file} holds {keys}, which none of its layers uses",
+    "WeightsInvalid.leads_elsewhere": "{file}: {key} leads elsewhere, which is not followed",
+    "WeightsInvalid.no_plain_array": (
+        "{file}: {key} is compressed, virtual or in another file; only plain arrays are read"
+    ),
     # weights: what does not fit a network
+    "WeightsInvalid.other_count": (
+        "{file} holds {found} layers {kind}, which do not fit the {wanted} of {network}"
+    ),
     "WeightsInvalid.other_operation": "{file}: at {layer}, {network} has {wanted}, not {found}",
     "WeightsInvalid.other_constant": (
         "{file}: at {layer}, {network} has {name} {wanted}, not {found}"

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
+from lzma import LZMAError
 from pathlib import Path
 from typing import IO, TypeAlias, cast
 from urllib.error import HTTPError, URLError
@@ -359,7 +360,7 @@ def _finish(offer: Published, part: _Part, target: Path) -> None:
     ready = part.file
     if offer.is_packed:
         ready = target.with_name(f"{target.name}.unpacked")
-        unpack(part.file, ready, offer.most_bytes)
+        unpack(part.file, ready, ".pth", offer.most_bytes)
     if not _matches(ready, offer):
         ready.unlink()
         raise _not_fetched(offer, OtherFile("other_hash", digest=offer.digest))
@@ -370,16 +371,16 @@ def _finish(offer: Published, part: _Part, target: Path) -> None:
     part.discard()
 
 
-def unpack(archive: Path, target: Path, most_bytes: int) -> None:
-    """Take the one ``.pth`` out of an archive; raises WeightsInvalid for any other archive."""
+def unpack(archive: Path, target: Path, ending: str, most_bytes: int) -> None:
+    """Take the one file of an ending out of an archive; raises WeightsInvalid for any other."""
     try:
         with zipfile.ZipFile(archive) as entries:
-            inside = [entry for entry in entries.infolist() if entry.filename.endswith(".pth")]
+            inside = [entry for entry in entries.infolist() if entry.filename.endswith(ending)]
             if len(inside) != 1 or inside[0].file_size > most_bytes:
-                raise WeightsInvalid("not_one_file", file=archive.name)
+                raise WeightsInvalid("not_one_file", file=archive.name, ending=ending)
             with entries.open(inside[0]) as source, target.open("wb") as file:
                 _copy(source, file, most_bytes)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError) as error:
         target.unlink(missing_ok=True)
         raise WeightsInvalid("damaged_archive", file=archive.name, cause=error) from error
     except OSError:

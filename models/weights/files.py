@@ -21,6 +21,7 @@ from torch import Tensor
 from models.errors import WeightsInvalid
 from models.networks.architecture import Architecture
 from models.weights.download import hash_of
+from models.weights.keras import read_keras
 from models.weights.naming import Naming, is_learned, rename
 from models.weights.onnx import read_onnx
 
@@ -186,5 +187,8 @@ READERS: dict[str, Reader] = {
     ".safetensors": _read_safetensors,
     ".pth": _read_pth,
     ".onnx": read_onnx,
+    ".h5": read_keras,
+    ".hdf5": read_keras,
+    ".keras": read_keras,
 }
 """The format that an ending stands for; ``torch.save``'s, where it is none of these."""

@@ -18,6 +18,9 @@ from models.weights.metadata import describe, provenance_of
 from models.weights.presets import choose_preprocessing
 from models.weights.sources import Sources, own_file
 
+ARCHIVES = {".zip": ".pth", ".keras": "model.weights.h5"}
+"""How the one file that is read of an archive ends; nothing else in it is opened."""
+
 
 def import_weights(
     file: Path,
@@ -41,10 +44,11 @@ def import_weights(
     if preprocessing is not None:
         metadata["preprocessing"] = choose_preprocessing(preprocessing, paper)
     found = replace(found, path=file, metadata=metadata)
-    provenance = assemble(found, paper, "yours").provenance
+    network = assemble(found, paper, "yours")
+    described = describe(network.provenance, network.classes)
     try:
         sources.weights_dir.mkdir(parents=True, exist_ok=True)
-        write(own_file(name, sources), found.tensors, describe(found, provenance))
+        write(own_file(name, sources), found.tensors, described)
     except (OSError, SafetensorError) as error:
         target = str(own_file(name, sources))
         raise WeightsInvalid("cannot_be_written", file=target, cause=error) from error
@@ -52,12 +56,17 @@ def import_weights(
 
 
 def _unpacked(file: Path, name: str, folder: Path) -> Path:
-    """Return the file itself, or what an archive such as pytorchcv's holds."""
-    if file.suffix != ".zip":
+    """Return the file itself, or what an archive such as pytorchcv's or Keras' holds."""
+    if file.suffix not in ARCHIVES:
         return file
-    inside = folder / file.stem
+    inside = folder / (file.stem if file.suffix == ".zip" else file.name)
     try:
-        unpack(file, inside, 8 * sum(layer.parameters for layer in describe_layers(name)) + 2**20)
+        unpack(
+            file,
+            inside,
+            ARCHIVES[file.suffix],
+            8 * sum(layer.parameters for layer in describe_layers(name)) + 2**20,
+        )
     except OSError as error:
         raise WeightsInvalid("cannot_be_read", file=file.name, cause=error) from error
     return inside

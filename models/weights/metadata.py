@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any, TypeVar
 
@@ -29,13 +30,13 @@ def provenance_of(file: WeightsFile, architecture: Architecture, source: str) ->
     )
 
 
-def describe(file: WeightsFile, provenance: Provenance) -> dict[str, Any]:
-    """Return the ``deconvnet`` entry that says all that is known of a file's weights."""
+def describe(provenance: Provenance, classes: Sequence[str] | None) -> dict[str, Any]:
+    """Return the ``deconvnet`` entry that says all that is known of a network's weights."""
     assert provenance.preprocessing is not None, "weights that were read have one"
     metadata = {
         "preprocessing": asdict(provenance.preprocessing),
         "norm": asdict(provenance.norm) if provenance.norm else None,
-        "classes": read_classes(file),
+        "classes": classes,
         "source": provenance.description,
         "licence": provenance.licence,
     }

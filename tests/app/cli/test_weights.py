@@ -245,6 +245,25 @@ def test_a_training_run_that_ends_midway_is_gone_on_with_to_the_same_bits(
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
+def test_weights_are_given_back_and_imported_again(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+    code, out, _ = run("weights", "export", "lenet5", file)
+    assert code == 0 and "lenet5: starter weights written to" in out
+    code, _, complaints = run("weights", "export", "lenet5", file, "--weights", "random")
+    assert code == 1 and "--force overwrites it" in complaints
+    code, out, _ = run("weights", "export", "lenet5", file, "--weights", "random", "--force")
+    assert code == 0 and "random weights written" in out
+    assert run("weights", "import", file, "--network", "lenet5")[0] == 0
+
+
+def test_how_photos_were_shown_is_chosen_at_an_import(run: Run, tmp_path: Path) -> None:
+    file = save(own("vgg11"), tmp_path / "vgg11.pth")
+    told = ("weights", "import", file, "--network", "vgg11", "--preprocessing")
+    assert run(*told, "caffe")[0] == 0
+    code, _, complaints = run(*told, "theano")
+    assert code == 1 and "one of torchvision, caffe, keras, or a JSON file" in complaints
+
+
 def test_what_was_trained_can_be_imported(run: Run, photos: Path, tmp_path: Path) -> None:
     assert run(*plan(photos, tmp_path / "out", 1))[0] == 0
     file = tmp_path / "out" / "lenet5.safetensors"

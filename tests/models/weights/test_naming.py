@@ -1,5 +1,6 @@
 """The names that others give the same tensors."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_file_of_timms_computes_what_timms_form_computes(tmp_path: Path, name:
         torch.testing.assert_close(network(pixels).flatten(1), theirs(pixels))
 
 
-WRAPPED = {
+WRAPPED: dict[str, Callable[[str], str]] = {
     "a plain module": lambda key: key,
     "several GPUs": lambda key: f"module.{key}",
     "a module of another": lambda key: f"model.backbone.{key}",
