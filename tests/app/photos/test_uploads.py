@@ -233,10 +233,10 @@ def test_a_scan_inside_an_embedded_thumbnail_is_not_counted() -> None:
 
 
 def test_walking_a_file_of_nothing_but_marker_bytes_is_quick() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     count_scans(b"\xff\xd8" + b"\xff" * 16_000_000, 100)
     count_scans(b"\xff\xd8" + b"\xff\0" * 8_000_000, 100)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_the_same_photo_has_the_same_id_which_is_no_plain_hash(tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_a_photo_that_version_0_1_kept_is_still_read(tmp_path: Path) -> None:
 
 
 def test_all_who_ask_for_a_photo_at_once_get_one_copy(tmp_path: Path) -> None:
-    photo = with_uploads(tmp_path, lambda uploads: uploads.receive(encode(scene(900, 700))))
+    photo = with_uploads(tmp_path, lambda uploads: uploads.receive(encode(scene(3000, 2500))))
 
     async def work(uploads: Uploads) -> None:
         copies = await asyncio.gather(*(uploads.find(photo.id) for _ in range(12)))
