@@ -11,10 +11,19 @@ from .errors import (
     WeightsInvalid,
     WeightsMissing,
 )
+from .experiments.correspondence import (
+    Correspondence,
+    Part,
+    check_correspondence,
+    correspond,
+    parse_parts,
+    write_parts,
+)
 from .experiments.export import ResultFormat, encode_result, result_files
 from .experiments.heatmaps import Occlusion
+from .experiments.invariance import Invariance, check_invariance, measure_invariance
 from .experiments.occlusion import check_occlusion, occlude
-from .experiments.requests import OcclusionRequest
+from .experiments.requests import CorrespondenceRequest, InvarianceRequest, OcclusionRequest
 from .experiments.shape import Progress, Result, finish
 from .networks.architecture import Architecture
 from .networks.catalogue import architectures, describe_layers
@@ -58,11 +67,15 @@ __all__ = [
     "Architecture",
     "Box",
     "Choice",
+    "Correspondence",
+    "CorrespondenceRequest",
     "DeconvnetError",
     "Fit",
     "Frame",
     "FramedPhoto",
     "InvalidChoice",
+    "Invariance",
+    "InvarianceRequest",
     "LayerInfo",
     "Method",
     "Network",
@@ -70,6 +83,7 @@ __all__ = [
     "OcclusionRequest",
     "Option",
     "OutOfMemory",
+    "Part",
     "Prediction",
     "Preprocessing",
     "Progress",
@@ -97,9 +111,12 @@ __all__ = [
     "WeightsMissing",
     "activation_maps",
     "architectures",
+    "check_correspondence",
+    "check_invariance",
     "check_occlusion",
     "compare_onnx",
     "complete",
+    "correspond",
     "describe_layers",
     "draw",
     "draw_overlays",
@@ -115,8 +132,10 @@ __all__ = [
     "import_weights",
     "load",
     "look_up",
+    "measure_invariance",
     "occlude",
     "options_of",
+    "parse_parts",
     "pick_device",
     "reconstruct",
     "record_photo",
@@ -131,4 +150,5 @@ __all__ = [
     "visualize",
     "way_suffix",
     "weights_here",
+    "write_parts",
 ]

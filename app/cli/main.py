@@ -1,4 +1,4 @@
-"""The command line: `deconvnet serve`, `visualize`, `networks`, `weights`, `train`."""
+"""The command line: `serve`, `visualize`, `networks`, `weights`, `experiment`, `train`."""
 
 import sys
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from app import VERSION
+from app.cli.experiment import correspondence, invariance, occlusion
 from app.cli.networks import networks
 from app.cli.serve import serve
 from app.cli.terminal import FAILED, complain, say, sentence_of
@@ -25,11 +26,16 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 weights_cli = typer.Typer(help="See, check and bring weights.", no_args_is_help=True)
+experiment_cli = typer.Typer(help="Run the paper's experiments.", no_args_is_help=True)
 
 cli.command()(serve)
 cli.command()(visualize)
 cli.command()(networks)
 cli.command()(train)
+cli.add_typer(experiment_cli, name="experiment")
+experiment_cli.command()(occlusion)
+experiment_cli.command()(invariance)
+experiment_cli.command()(correspondence)
 cli.add_typer(weights_cli, name="weights")
 weights_cli.command("list")(list_weights)
 weights_cli.command("fetch")(fetch_weights)

@@ -94,6 +94,25 @@ def steps_bar(title: str, *, shown: bool) -> Iterator[Any]:
         )
 
 
+@contextlib.contextmanager
+def experiment_bar(title: str) -> Iterator[Any]:
+    """Show a bar of an experiment; yields the function that moves it to a ``Progress``."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None, detail="")
+        yield lambda step: progress.update(
+            task, completed=step.done, total=step.total, detail=step.detail
+        )
+
+
 def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     """Print a table."""
     from rich.console import Console

@@ -9,7 +9,7 @@ import typer
 import models
 from app.cli.options import Device, Random, command_options, read_settings
 from app.cli.terminal import FAILED, complain, sentence_of, track_items
-from app.cli.weights import fetch
+from app.cli.weights import load_or_fetch
 from app.web.choice import from_sent, takes
 
 if TYPE_CHECKING:
@@ -41,12 +41,7 @@ def visualize(
     from app.engine.registry import NetworkRegistry
 
     choice = from_sent(models.Choice, options)
-    registry = NetworkRegistry(settings)
-    name = choice.network or registry.default()
-    state = registry.weights(name, choice.weights).state
-    if state == "available" and not fetch(registry, name):
-        raise typer.Exit(FAILED)
-    loaded = registry.load(name, choice.weights)
+    loaded = load_or_fetch(NetworkRegistry(settings), choice)
     done = [_try(settings, loaded, choice, job) for job in track_items(jobs, "Projecting")]
     if not all(done):
         raise typer.Exit(FAILED)

@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 from PIL import Image
@@ -22,6 +22,7 @@ from app.cli.terminal import (
 from app.web.sentences import say_weights, sentence
 
 if TYPE_CHECKING:
+    import models
     from app.engine.registry import NetworkRegistry
 
 WEIGHTS = next(option for option in models.options_of() if option.name == "weights")
@@ -78,6 +79,27 @@ def fetch(registry: "NetworkRegistry", name: str) -> bool:
     elif provenance := registry.provenance(name):
         say(f"{name}: {file}, sha256 {provenance.sha256}")
     return True
+
+
+class NamesWeights(Protocol):
+    """What says which network is wanted, with which weights."""
+
+    @property
+    def network(self) -> str | None:
+        """Return the network's name, None for the first ready one."""
+
+    @property
+    def weights(self) -> str | None:
+        """Return which of its weights, None for those that win."""
+
+
+def load_or_fetch(registry: "NetworkRegistry", choice: NamesWeights) -> "models.Network":
+    """Load the network that a choice names; its published weights are fetched on first use."""
+    name = choice.network or registry.default()
+    state = registry.weights(name, choice.weights).state
+    if state == "available" and not fetch(registry, name):
+        raise typer.Exit(FAILED)
+    return registry.load(name, choice.weights)
 
 
 def import_weights(

@@ -79,6 +79,27 @@ SENTENCES: Mapping[str, str] = {
     "InvalidChoice.no_such_class": (
         "{network} has no class '{target}': name one of its labels, or a number from 0 to {last}"
     ),
+    "InvalidChoice.too_few_photos": "give at least {least} photos, not {sent}",
+    "InvalidChoice.too_few_steps": "steps is 2 or more, not {steps}",
+    "InvalidChoice.too_few_draws": "draws is 1 or more, not {draws}",
+    "InvalidChoice.other_number_of_targets": (
+        "{targets} classes are named for {photos} photos: name one for all, or one for each, "
+        "with semicolons between"
+    ),
+    "InvalidChoice.parts_out_of_range": (
+        "mark 1 to {most} parts, not {parts}, such as 'nose: 90,100,130,140; 80,96,120,136'"
+    ),
+    "InvalidChoice.part_twice": "give each part a name of its own, and none 'random': '{part}'",
+    "InvalidChoice.part_without_name": "'{text}' names no part: write 'nose: ' before its boxes",
+    "InvalidChoice.box_is_no_box": (
+        "a box is top,left,bottom,right in pixels, such as 90,100,130,140, not '{text}'"
+    ),
+    "InvalidChoice.box_outside": (
+        "{part}: the box {box} has no area, or leaves the input of {most} x {most} pixels"
+    ),
+    "InvalidChoice.other_number_of_boxes": (
+        "{part} has {boxes} boxes for {wanted} photos: mark it once on each"
+    ),
     # training
     "InvalidChoice.no_class_folders": "{folder} holds no folder of photos for each class: {cause}",
     "InvalidChoice.no_folder": "{folder} is no folder",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from models import render
@@ -136,19 +137,20 @@ def _class_facts(found: Occlusion) -> dict[str, Any]:
 def _draw(found: Occlusion, figure: Figure) -> None:
     """Draw photo, feature map, projection and, where there are classes, both their maps."""
     count = 5 if found.classes else 3
-    figure.set_size_inches(2.5 * count, 3.5)
-    panels = figure.subplots(1, count)
+    figure.set_size_inches(2.5 * count, 3.3)
+    panels, keys = figure.subplots(2, count, height_ratios=(1, 0.16))
     for axes, letter in zip(panels, "abcde", strict=False):
-        side = found.photo.frame.size
-        axes.set(xlim=(0, side), ylim=(side, 0), xticks=(), yticks=(), aspect="equal")
+        axes.set(xticks=(), yticks=(), aspect="equal")
         axes.spines[:].set_visible(False)
         axes.set_title(f"({letter}) ", loc="left")
+    for key in keys:
+        key.set_axis_off()
     _draw_photo(found, panels[0])
-    _draw_activation(found, panels[1])
+    _draw_activation(found, panels[1], keys[1])
     _draw_projection(found, panels[2])
     if found.classes:
-        _draw_probability(found, found.classes, panels[3])
-        _draw_best(found, found.classes, panels[4])
+        _draw_probability(found, found.classes, panels[3], keys[3])
+        _draw_best(found, found.classes, panels[4], keys[4])
 
 
 def _title(axes: Axes, words: str) -> None:
@@ -175,11 +177,11 @@ def _colour(found: Occlusion) -> Any:
     return tuple(np.broadcast_to(ordered.clip(0, 1), 3))
 
 
-def _draw_activation(found: Occlusion, axes: Axes) -> None:
+def _draw_activation(found: Occlusion, axes: Axes, key: Axes) -> None:
     unit = found.request.unit
     what = f"unit {unit[0]}, {unit[1]}" if unit else "sum"
     image = _heat(found, found.activation, axes)
-    _scale(axes, image, found.whole_activation)
+    _scale(key, image, found.whole_activation)
     _title(axes, f"{found.layer}, map {found.feature}: {what}")
 
 
@@ -197,13 +199,13 @@ def _draw_projection(found: Occlusion, axes: Axes) -> None:
     _title(axes, f"Projection of map {found.feature}")
 
 
-def _draw_probability(found: Occlusion, classes: Classes, axes: Axes) -> None:
+def _draw_probability(found: Occlusion, classes: Classes, axes: Axes, key: Axes) -> None:
     image = _heat(found, classes.probability, axes)
-    _scale(axes, image, classes.whole_probability)
+    _scale(key, image, classes.whole_probability)
     _title(axes, f"Probability: {_shorten(classes.labels[classes.target])}")
 
 
-def _draw_best(found: Occlusion, classes: Classes, axes: Axes) -> None:
+def _draw_best(found: Occlusion, classes: Classes, axes: Axes, key: Axes) -> None:
     """Colour each place by its most probable class."""
     counted = Counter(classes.best.ravel().tolist())
     named = [number for number, _ in sorted(counted.items(), key=lambda it: (-it[1], it[0]))]
@@ -216,8 +218,8 @@ def _draw_best(found: Occlusion, classes: Classes, axes: Axes) -> None:
     words = [_shorten(classes.labels[number]) for number in named]
     if len(counted) > len(named):
         words.append(f"{len(counted) - len(named)} others")
-    keys = [Patch(color=colour, label=word) for colour, word in zip(colours, words, strict=False)]
-    axes.legend(handles=keys, loc="upper left", bbox_to_anchor=(0, -0.02), fontsize=6, ncols=2)
+    marks = [Patch(color=colour, label=word) for colour, word in zip(colours, words, strict=False)]
+    key.legend(handles=marks, loc="upper left", borderpad=0, borderaxespad=0, fontsize=6, ncols=2)
     _title(axes, "Most probable class")
 
 
@@ -239,12 +241,17 @@ def _whole(found: Occlusion) -> tuple[int, int, int, int]:
     return (0, side, side, 0)
 
 
-def _scale(axes: Axes, image: Any, whole: float) -> None:
+def _scale(key: Axes, image: Any, whole: float) -> None:
     """Draw the scale beneath, and say what the photo gives without a square."""
-    bar = axes.figure.colorbar(image, ax=axes, location="bottom", pad=0.02, shrink=0.9)
-    bar.set_label(f"without a square: {whole:.3g}", fontsize=6)
+    inner = key.inset_axes((0.05, 0.72, 0.9, 0.22))
+    bar = key.figure.colorbar(image, cax=inner, orientation="horizontal", ticks=MaxNLocator(4))
+    bar.set_label(f"without a square: {_digits(whole)}", fontsize=6)
     bar.ax.tick_params(labelsize=6)
     bar.outline.set_visible(False)
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _shorten(label: str) -> str:

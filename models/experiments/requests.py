@@ -31,3 +31,45 @@ class OcclusionRequest:
         when_absent="the sum over the map",
         example="6,7",
     )
+    weights: str | None = same("weights")
+
+
+@dataclass(frozen=True)
+class InvarianceRequest:
+    """Which photos' features are compared with those of their moved, scaled and turned copies."""
+
+    network: str | None = same("network")
+    fit: Fit = same("fit")
+    first: str | None = option(None, "A low layer.", when_absent="the first")
+    second: str | None = option(
+        None, "A high layer.", when_absent="the last but one, the paper's layer 7"
+    )
+    target: str | None = option(
+        None,
+        "The class that is followed, by number or label; one for all photos, or one each with "
+        "semicolons between.",
+        when_absent="each photo's most probable",
+        example="dalmatian",
+    )
+    steps: int = option(25, "How many copies of each kind are made.", least=3)
+    weights: str | None = same("weights")
+
+
+@dataclass(frozen=True)
+class CorrespondenceRequest:
+    """Which parts are marked on each photo, and at which layers their loss is compared."""
+
+    network: str | None = same("network")
+    fit: Fit = same("fit")
+    parts: str = option(
+        "",
+        "For each part its name, a colon, and its box on every photo, as top,left,bottom,right "
+        "in input pixels with semicolons between; parts are separated by |.",
+        example="nose: 90,100,130,140; 80,96,120,136",
+    )
+    first: str | None = option(None, "A layer.", when_absent="the last conv layer")
+    second: str | None = option(
+        None, "A higher layer.", when_absent="the last but one, the paper's layer 7"
+    )
+    draws: int = option(10, "How many times random boxes of the same sizes are drawn.")
+    weights: str | None = same("weights")

@@ -178,6 +178,11 @@ def _margin_colour(preprocessing: Preprocessing, fit: str) -> int | tuple[int, .
     """Return black as torchvision's crop pads, or for ``pad`` the mean, which networks see as 0."""
     if fit == "crop":
         return 0 if preprocessing.channels == 1 else (0, 0, 0)
+    return mean_colour(preprocessing)
+
+
+def mean_colour(preprocessing: Preprocessing) -> int | tuple[int, ...]:
+    """Return the colour of 0 to 255, RGB or grey, that is nearest to what networks see as 0."""
     mean = [round(value / preprocessing.scale) for value in preprocessing.mean]
     ordered = mean[::-1] if preprocessing.channel_order == "BGR" else mean
     return ordered[0] if preprocessing.channels == 1 else tuple(ordered)

@@ -1,0 +1,271 @@
+"""Correspondence (Zeiler & Fergus 2013, 4.3, Table 1): is the same part the same to the network?
+
+The same part is masked on several photos. What a mask takes away from a layer's features,
+eps_i = x_i - x~_i, is compared between photos by its signs: the mean over all pairs of the share
+of features whose signs differ (Hamming). Random masks of the same sizes are the control.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.errors import InvalidChoice
+from models.experiments.features import high_layer, maps_of
+from models.experiments.requests import CorrespondenceRequest
+from models.experiments.shape import Progress, Table
+from models.networks.network import Network, Provenance
+from models.networks.preprocessing import FramedPhoto, to_pixels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PAPER = {"right eye": 0.067, "left eye": 0.069, "nose": 0.079, "random": 0.107}
+"""Table 1's Delta at layer 5, of five dogs."""
+RANDOM = "random"
+SEED = 0
+MOST_PARTS = 8
+NUMBERS = re.compile(r"\s*\d{1,5}\s*(,\s*\d{1,5}\s*){3}")
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99")
+
+Mask = tuple[int, int, int, int]
+"""Top, left, bottom, right in input pixels; bottom and right are exclusive."""
+
+
+class Part(NamedTuple):
+    """A part that is marked on every photo."""
+
+    name: str
+    masks: tuple[Mask, ...]
+
+
+class Delta(NamedTuple):
+    """The mean share of signs that differ, its standard error, and over how many pairs."""
+
+    mean: float
+    error: float
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """Delta of each part, and of random masks, at two layers."""
+
+    network: str
+    request: CorrespondenceRequest
+    layers: tuple[str, str]
+    photos: tuple[FramedPhoto, ...] = field(repr=False)
+    parts: tuple[Part, ...]
+    deltas: Mapping[str, tuple[Delta, Delta]]
+    provenance: Provenance
+
+    @property
+    def numbers(self) -> Mapping[str, NDArray[np.generic]]:
+        """Return masks (parts, photos, 4), and Delta and its error (parts + 1, 2), random last."""
+        rows = list(self.deltas.values())
+        return {
+            "parts": np.array(list(self.deltas)),
+            "masks": np.array([part.masks for part in self.parts], np.int64),
+            "delta": np.array([[each.mean for each in row] for row in rows], np.float32),
+            "error": np.array([[each.error for each in row] for row in rows], np.float32),
+        }
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Return what was asked, and what the paper found."""
+        return {
+            "experiment": "correspondence",
+            "network": self.network,
+            "layers": self.layers,
+            "fit": self.request.fit,
+            "photos": len(self.photos),
+            "draws": self.request.draws,
+            "paper": PAPER,
+        }
+
+    @property
+    def table(self) -> Table:
+        """Return a row for each part, the paper's Delta beside ours."""
+        low, high = self.layers
+        columns = ("part", low, f"{low} error", high, f"{high} error", "paper, layer 5")
+        rows = [
+            (name, first.mean, first.error, second.mean, second.error, PAPER.get(name, ""))
+            for name, (first, second) in self.deltas.items()
+        ]
+        return Table(columns, rows)
+
+    def draw(self, figure: Figure) -> None:
+        """Draw the photos with their masks, and below them a bar for each part."""
+        count = len(self.photos)
+        figure.set_size_inches(max(6, 1.5 * count), 4.4)
+        grid = figure.add_gridspec(2, 1, height_ratios=(1, 1.4))
+        above, below = grid[0].subgridspec(1, count), grid[1].subgridspec(1, 2)
+        for number in range(count):
+            _draw_photo(self, number, figure.add_subplot(above[number]))
+        for at in range(2):
+            _draw_bars(self, at, figure.add_subplot(below[at]))
+
+
+def _draw_photo(found: Correspondence, number: int, axes: Axes) -> None:
+    axes.imshow(found.photos[number].picture, cmap="gray", vmin=0, vmax=255)
+    axes.set_axis_off()
+    for part, colour in zip(found.parts, COLOURS, strict=False):
+        top, left, bottom, right = part.masks[number]
+        size = (right - left, bottom - top)
+        axes.add_patch(Rectangle((left, top), *size, fill=False, edgecolor=colour, linewidth=1.5))
+
+
+def _draw_bars(found: Correspondence, at: int, axes: Axes) -> None:
+    names = list(found.deltas)
+    chosen = [found.deltas[name][at] for name in names]
+    colours = [*COLOURS[: len(found.parts)], "#999999"]
+    errors = [each.error for each in chosen]
+    axes.barh(names, [each.mean for each in chosen], xerr=errors, color=colours, height=0.6)
+    axes.invert_yaxis()
+    axes.set_xlabel("Delta: share of signs that differ")
+    axes.set_title(found.layers[at], loc="left")
+
+
+def parse_parts(text: str) -> tuple[Part, ...]:
+    """Read parts such as `nose: 90,100,130,140; 80,96,120,136 | eye: ...`; raise InvalidChoice."""
+    parts = [_part(each) for each in text.split("|") if each.strip()]
+    if not 1 <= len(parts) <= MOST_PARTS:
+        raise InvalidChoice("parts_out_of_range", most=MOST_PARTS, parts=len(parts))
+    names = [part.name for part in parts]
+    for name in names:
+        if names.count(name) > 1 or name == RANDOM:
+            raise InvalidChoice("part_twice", part=name)
+    return tuple(parts)
+
+
+def _part(text: str) -> Part:
+    name, _, boxes = text.rpartition(":")
+    if not name.strip():
+        raise InvalidChoice("part_without_name", text=text.strip()[:60])
+    return Part(name.strip()[:40], tuple(_mask(each) for each in boxes.split(";") if each.strip()))
+
+
+def _mask(text: str) -> Mask:
+    if not NUMBERS.fullmatch(text):
+        raise InvalidChoice("box_is_no_box", text=text.strip()[:40])
+    top, left, bottom, right = (int(number) for number in text.split(","))
+    return top, left, bottom, right
+
+
+def write_parts(parts: Sequence[Part]) -> str:
+    """Write parts as ``parse_parts`` reads them."""
+    written = ((p.name, "; ".join(",".join(map(str, m)) for m in p.masks)) for p in parts)
+    return " | ".join(f"{name}: {masks}" for name, masks in written)
+
+
+def correspond(
+    network: Network, photos: Sequence[FramedPhoto], request: CorrespondenceRequest
+) -> Iterator[Progress | Correspondence]:
+    """Compare between photos what masking the same part takes away.
+
+    Raises UnknownLayer and InvalidChoice at once, before anything is computed.
+    """
+    parts = check_correspondence(network, request)
+    if len(photos) < 2:
+        raise InvalidChoice("too_few_photos", least=2, sent=len(photos))
+    for part in parts:
+        if len(part.masks) != len(photos):
+            boxes, wanted = len(part.masks), len(photos)
+            raise InvalidChoice("other_number_of_boxes", part=part.name, boxes=boxes, wanted=wanted)
+    return _correspond(network, photos, request, parts)
+
+
+def check_correspondence(network: Network, request: CorrespondenceRequest) -> tuple[Part, ...]:
+    """Return the parts; raise UnknownLayer or InvalidChoice for what cannot be answered."""
+    for layer in _layers(network, request):
+        network.path(layer, network.input_size)
+    if request.draws < 1:
+        raise InvalidChoice("too_few_draws", draws=request.draws)
+    parts, side = parse_parts(request.parts), network.preprocessing.size
+    for part in parts:
+        for top, left, bottom, right in part.masks:
+            if not (top < bottom <= side and left < right <= side):
+                box = f"{top},{left},{bottom},{right}"
+                raise InvalidChoice("box_outside", part=part.name, box=box, most=side)
+    return parts
+
+
+def _layers(network: Network, request: CorrespondenceRequest) -> tuple[str, str]:
+    return request.first or network.last_conv, request.second or high_layer(network)
+
+
+def _correspond(
+    network: Network,
+    photos: Sequence[FramedPhoto],
+    request: CorrespondenceRequest,
+    parts: tuple[Part, ...],
+) -> Iterator[Progress | Correspondence]:
+    layers = _layers(network, request)
+    total, done = len(parts) * (1 + request.draws), 0
+    pixels = torch.cat([to_pixels(each.picture, network.preprocessing) for each in photos])
+    yield Progress(done, total, "photos")
+    whole = maps_of(network, pixels, layers)
+    deltas: dict[str, tuple[Delta, Delta]] = {}
+    shares: list[list[list[float]]] = []
+    for part in parts:
+        yield Progress(done, total, part.name)
+        found = _shares(network, pixels, whole, part.masks, layers)
+        deltas[part.name] = _delta(found[0]), _delta(found[1])
+        done += 1
+    chance = np.random.default_rng(SEED)
+    for part in parts:
+        for _ in range(request.draws):
+            yield Progress(done, total, RANDOM)
+            masks = [_anywhere(mask, pixels.shape[2], chance) for mask in part.masks]
+            shares.append(_shares(network, pixels, whole, masks, layers))
+            done += 1
+    low, high = ([share for each in shares for share in each[at]] for at in (0, 1))
+    deltas[RANDOM] = _delta(low), _delta(high)
+    yield Correspondence(
+        network.name, request, layers, tuple(photos), parts, deltas, network.provenance
+    )
+
+
+def _anywhere(mask: Mask, side: int, chance: np.random.Generator) -> Mask:
+    """Draw a place for a mask of the same size."""
+    height, width = mask[2] - mask[0], mask[3] - mask[1]
+    top, left = (int(chance.integers(0, side - length + 1)) for length in (height, width))
+    return top, left, top + height, left + width
+
+
+def _shares(
+    network: Network,
+    pixels: Tensor,
+    whole: Mapping[str, Tensor],
+    masks: Sequence[Mask],
+    layers: tuple[str, str],
+) -> list[list[float]]:
+    """Return at both layers, for all pairs of photos, the share of signs that differ."""
+    masked = pixels.clone()
+    for photo, (top, left, bottom, right) in zip(masked, masks, strict=True):
+        photo[:, top:bottom, left:right] = 0
+    maps = maps_of(network, masked, layers)
+    return [hamming_shares((whole[layer] - maps[layer]).flatten(1).sign()) for layer in layers]
+
+
+def hamming_shares(signs: Tensor) -> list[float]:
+    """Return for all pairs of rows (N, D) the share of places where they differ."""
+    pairs = combinations(range(len(signs)), 2)
+    return [float((signs[i] != signs[j]).double().mean()) for i, j in pairs]
+
+
+def _delta(shares: Sequence[float]) -> Delta:
+    """Return mean and standard error of the pairs' shares."""
+    count = len(shares)
+    error = float(np.std(shares, ddof=1)) / count**0.5 if count > 1 else 0.0
+    return Delta(float(np.mean(shares)), error, count)

@@ -1,0 +1,37 @@
+"""Feature vectors: what chosen layers make of photos, without a record to walk down from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from models.errors import OutOfMemory
+from models.experiments.classes import score_layer
+from models.networks.network import Network
+from models.networks.signal import Size, layout
+
+
+def high_layer(network: Network) -> str:
+    """Name the layer below the class scores, the paper's layer 7, or the last if there are none."""
+    reached = [layer.name for layer, _ in network.sizes(network.input_size)]
+    return reached[-2] if score_layer(network, network.input_size) else reached[-1]
+
+
+@torch.no_grad()
+def maps_of(network: Network, pixels: Tensor, layers: Collection[str]) -> Mapping[str, Tensor]:
+    """Run pixels (N, C, H, W) forward and return the maps of some layers, (N, C', H', W')."""
+    x = pixels.to(network.device, network.dtype)
+    x = x.contiguous(memory_format=layout(network.device))
+    found: dict[str, Tensor] = {}
+    for layer, _ in network.sizes(Size(*x.shape[1:])):
+        try:
+            x = layer(x)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise OutOfMemory(layer.name) from error
+        if layer.name in layers:
+            found[layer.name] = x
+        if len(found) == len(set(layers)):
+            break
+    return found
