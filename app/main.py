@@ -50,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.warm = False
     app.state.collectors = CollectorRegistry()
     app.state.collectors.register(Holdings(app.state.engine, app.state.uploads, app.state.jobs))
-    for router in (*api.ROUTERS, *pages.ROUTERS):
+    for router in (*pages.ROUTERS, *api.ROUTERS):
         app.include_router(router)
     app.mount("/static", Static(directory=folder("static")))
     app.state.page_of_problem = show_problem

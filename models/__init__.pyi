@@ -25,7 +25,7 @@ from .experiments.invariance import Invariance, check_invariance, measure_invari
 from .experiments.occlusion import check_occlusion, occlude
 from .experiments.requests import CorrespondenceRequest, InvarianceRequest, OcclusionRequest
 from .experiments.shape import Progress, Result, finish
-from .networks.architecture import Architecture
+from .networks.architecture import Architecture, ErrorRate
 from .networks.catalogue import architectures, describe_layers
 from .networks.network import LayerInfo, Network, Provenance
 from .networks.preprocessing import Box, Frame, FramedPhoto, Preprocessing, frame, frame_photo
@@ -51,6 +51,7 @@ from .training.run import train
 from .weights.exports import export_weights
 from .weights.imports import import_weights
 from .weights.onnx import compare_onnx
+from .weights.published import error_rates
 from .weights.sources import (
     Source,
     Sources,
@@ -70,6 +71,7 @@ __all__ = [
     "Correspondence",
     "CorrespondenceRequest",
     "DeconvnetError",
+    "ErrorRate",
     "Fit",
     "Frame",
     "FramedPhoto",
@@ -124,6 +126,7 @@ __all__ = [
     "encode_result",
     "entry_names",
     "export_weights",
+    "error_rates",
     "fetch_weights",
     "find_weights",
     "finish",

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 import models
 from app.api.openapi import problems
@@ -14,8 +14,9 @@ router = APIRouter(tags=["api"])
 
 
 @router.get("/networks", response_description="The networks.", responses=problems(406))
-async def list_networks(engine: EngineHere) -> documents.NetworksDocument:
-    """List the networks on offer, in the order of history."""
+async def list_networks(response: Response, engine: EngineHere) -> documents.NetworksDocument:
+    """List the networks on offer, in the order of history; a browser gets them as a page."""
+    response.headers["Vary"] = "Accept"
     return await asyncio.to_thread(_networks, engine.registry)
 
 

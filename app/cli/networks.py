@@ -55,8 +55,9 @@ def _print_layers(registry: "NetworkRegistry", name: str) -> None:
             str(layer.receptive_field),
             str(layer.stride),
             f"{layer.parameters:,}",
+            f"{layer.multiply_adds:,}",
         )
         for layer in layers
     ]
     header = ("layer", "kind", "maps x height x width", "sees pixels", "stride", "parameters")
-    print_table(header, rows)
+    print_table((*header, "multiply-adds"), rows)

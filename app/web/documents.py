@@ -144,6 +144,7 @@ class LayerDocument(Document):
     receptive_field: int = Field(description="Side in pixels.")
     stride: int = Field(description="Pixels between neighbouring units.")
     parameters: int
+    multiply_adds: int = Field(description="Of its filters, for one photo.")
 
 
 class OfferDocument(Document):
@@ -234,6 +235,7 @@ def describe_layer(layer: models.LayerInfo) -> LayerDocument:
         receptive_field=layer.receptive_field,
         stride=layer.stride,
         parameters=layer.parameters,
+        multiply_adds=layer.multiply_adds,
     )
 
 

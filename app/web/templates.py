@@ -49,10 +49,15 @@ templates.env.filters["code"] = code
 NOT_KEPT = {"Cache-Control": "no-store", "Vary": "HX-Request-Type"}
 
 
-def show(request: Request, name: str, page: object, status: int = 200) -> Response:
-    """Answer with a template drawn from its context."""
+def show(
+    request: Request, name: str, page: object, status: int = 200, *, vary: str | None = None
+) -> Response:
+    """Answer with a template drawn from its context; ``vary`` names one more header it hangs on."""
     context = {"page": page, "partial": is_partial(request)}
-    return templates.TemplateResponse(request, name, context, status, NOT_KEPT)
+    response = templates.TemplateResponse(request, name, context, status, NOT_KEPT)
+    if vary:
+        response.headers.add_vary_header(vary)
+    return response
 
 
 def draw(name: str, page: object) -> str:

@@ -1,6 +1,14 @@
 """AlexNet: the network of Krizhevsky et al. (2012), and torchvision's later, slimmer one."""
 
-from models.networks.architecture import Architecture, Dense, Filters, Norm, Normalization, Pooling
+from models.networks.architecture import (
+    Architecture,
+    Dense,
+    ErrorRate,
+    Filters,
+    Norm,
+    Normalization,
+    Pooling,
+)
 from models.networks.preprocessing import Preprocessing
 
 HEAD = (Dense("fc6", 4096), Dense("fc7", 4096), Dense("fc8", 1000))
@@ -43,6 +51,7 @@ ALEXNET2012 = Architecture(
         *HEAD,
     ),
     preprocessing=Preprocessing(size=227),
+    errors=(ErrorRate("paper", "Table 2", 40.7, 18.2),),
     norm=Normalization(),
     dropout=0.5,
 )

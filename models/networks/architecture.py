@@ -48,6 +48,20 @@ class Dense(NamedTuple):
 Row = Filters | Pooling | Norm | Dense
 
 
+class ErrorRate(NamedTuple):
+    """What somebody has published of a network's errors, in per cent.
+
+    ``source`` is the paper, or whose weights were measured; ``place`` is where in it. ``data`` are
+    the photos: the challenge's of 2012 for validation, or the digits of MNIST for testing.
+    """
+
+    source: Literal["paper", "torchvision", "pytorchcv"]
+    place: str
+    top1: float
+    top5: float | None
+    data: Literal["ILSVRC-2012", "MNIST"] = "ILSVRC-2012"
+
+
 @dataclass(frozen=True)
 class Normalization:
     """Local response normalisation's place and constants; ``alpha`` in torch's sense."""
@@ -63,7 +77,8 @@ class Normalization:
 class Architecture:
     """A network as its paper describes it.
 
-    From the layer ``smooth_from`` on, projections are shown smooth unless something else is asked.
+    ``errors`` are what the paper prints of one network. From the layer ``smooth_from`` on,
+    projections are shown smooth unless something else is asked.
     """
 
     name: str
@@ -71,6 +86,7 @@ class Architecture:
     paper: str
     rows: tuple[Row, ...]
     preprocessing: Preprocessing
+    errors: tuple[ErrorRate, ...] = ()
     norm: Normalization | None = None
     activation: Callable[[], Step] = ReLU
     batch_norm: bool = False

@@ -1,6 +1,6 @@
 """LeNet-5 as the article has it (after LeCun et al., 1998): sigmoids and average pools."""
 
-from models.networks.architecture import Architecture, Dense, Filters, Pooling
+from models.networks.architecture import Architecture, Dense, ErrorRate, Filters, Pooling
 from models.networks.preprocessing import Preprocessing
 from models.networks.steps import Sigmoid
 
@@ -21,6 +21,7 @@ LENET5 = Architecture(
     preprocessing=Preprocessing(
         size=32, resize=28, channel_order="L", mean=(0.1307,), std=(0.3081,)
     ),
+    errors=(ErrorRate("paper", "III-B", 0.95, None, "MNIST"),),
     activation=Sigmoid,
 )
 

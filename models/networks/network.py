@@ -39,7 +39,10 @@ class Provenance:
 
 
 class LayerInfo(NamedTuple):
-    """One layer at the network's native size; ``receptive_field`` and ``stride`` in pixels."""
+    """One layer at the network's native size; ``receptive_field`` and ``stride`` in pixels.
+
+    ``multiply_adds`` are those of its filters for one photo.
+    """
 
     name: str
     kind: LayerKind
@@ -47,6 +50,7 @@ class LayerInfo(NamedTuple):
     receptive_field: int
     stride: int
     parameters: int
+    multiply_adds: int
 
 
 class Layer(nn.Sequential):
@@ -209,12 +213,16 @@ class Network(nn.Module):
         """Describe every layer at the native input size."""
         infos, field, jump, whole = [], 1, 1, False
         for layer, sizes in self.sizes(self.input_size):
-            for step in layer.steps:
+            work = 0
+            for step, input_size in zip(layer.steps, sizes, strict=False):
+                work += step.multiply_adds(input_size)
                 whole = whole or isinstance(step, Flatten | AdaptiveAveragePool)
                 if isinstance(step, Sliding):
                     field += (step.kernel_size[0] - 1) * jump
                     jump *= step.stride[0]
             parameters = sum(p.numel() for p in layer.parameters())
             side, step_size = (self.preprocessing.size,) * 2 if whole else (field, jump)
-            infos.append(LayerInfo(layer.name, layer.kind, sizes[-1], side, step_size, parameters))
+            infos.append(
+                LayerInfo(layer.name, layer.kind, sizes[-1], side, step_size, parameters, work)
+            )
         return infos

@@ -58,6 +58,10 @@ class Step(nn.Module):
         """Derive the output's size from the input's."""
         return input_size
 
+    def multiply_adds(self, input_size: Size) -> int:
+        """Count what filters multiply and add on an input of this size; other steps count as 0."""
+        return 0
+
 
 class Sliding(Step):
     """A step that slides a small window over its input."""
@@ -138,6 +142,11 @@ class Convolution(nn.Conv2d, Sliding):  # type: ignore[misc]  # torch: tuple[int
     def shape(self, input_size: Size) -> Size:
         """Derive the output's size from the input's."""
         return Size(self.out_channels, *super().shape(input_size)[1:])
+
+    def multiply_adds(self, input_size: Size) -> int:
+        """Count each weight once at every place that its filter goes to."""
+        _, rows, columns = self.shape(input_size)
+        return rows * columns * self.weight.numel()
 
     def backward(self, signal: Signal, saved: Saved, rule: Rule, input_size: Size) -> Signal:
         """Filter with the transposed weights."""
@@ -514,6 +523,10 @@ class Linear(nn.Linear, Step):
     def shape(self, input_size: Size) -> Size:
         """Derive the output's size from the input's."""
         return Size(self.out_features, 1, 1)
+
+    def multiply_adds(self, input_size: Size) -> int:
+        """Count each weight once."""
+        return self.weight.numel()
 
     def backward(self, signal: Signal, saved: Saved, rule: Rule, input_size: Size) -> Signal:
         """Multiply by the transposed weights."""

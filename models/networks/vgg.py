@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from models.networks.architecture import Architecture, Dense, Filters, Pooling, Row
+from models.networks.architecture import Architecture, Dense, ErrorRate, Filters, Pooling, Row
 from models.networks.preprocessing import Preprocessing
 
 WIDTHS = (64, 128, 256, 512, 512)
@@ -15,6 +15,14 @@ KERNELS = {
     "vgg19": ((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3)),
 }
 LETTERS = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg16c": "C", "vgg19": "E"}
+ERRORS = {
+    "vgg11": (29.6, 10.4),
+    "vgg13": (28.7, 9.9),
+    "vgg16": (25.6, 8.1),
+    "vgg16c": (27.3, 8.8),
+    "vgg19": (25.5, 8.0),
+}
+"""The lowest top-1 and top-5 error that the paper's Table 3 has for a single scale of the test."""
 
 
 def _rows(name: str) -> Iterator[Row]:
@@ -34,6 +42,7 @@ def _vgg(name: str, *, batch_norm: bool) -> Architecture:
         paper="Simonyan and Zisserman, Very deep convolutional networks, 2014",
         rows=tuple(_rows(name)),
         preprocessing=Preprocessing(),
+        errors=() if batch_norm else (ErrorRate("paper", "Table 3", *ERRORS[name]),),
         batch_norm=batch_norm,
         adaptive=7,
         dropout=0.5,

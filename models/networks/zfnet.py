@@ -3,6 +3,7 @@
 from models.networks.architecture import (
     Architecture,
     Dense,
+    ErrorRate,
     Filters,
     Norm,
     Normalization,
@@ -33,13 +34,22 @@ def _rows(conv3: int, conv4: int, conv5: int) -> tuple[Row, ...]:
     )
 
 
-def _zfnet(name: str, title: str, rows: tuple[Row, ...]) -> Architecture:
+def _zfnet(name: str, title: str, rows: tuple[Row, ...], top1: float, top5: float) -> Architecture:
     return Architecture(
-        name, title, PAPER, rows, Preprocessing(), norm=Normalization(), dropout=0.5
+        name,
+        title,
+        PAPER,
+        rows,
+        Preprocessing(),
+        errors=(ErrorRate("paper", "Table 2", top1, top5),),
+        norm=Normalization(),
+        dropout=0.5,
     )
 
 
-ZFNET = _zfnet("zfnet", "ZFNet", _rows(384, 384, 256))
-ZFNET_B = _zfnet("zfnet_b", "ZFNet, layers 3-5 of 512, 1024, 512", _rows(512, 1024, 512))
+ZFNET = _zfnet("zfnet", "ZFNet", _rows(384, 384, 256), 38.4, 16.5)
+ZFNET_B = _zfnet(
+    "zfnet_b", "ZFNet, layers 3-5 of 512, 1024, 512", _rows(512, 1024, 512), 37.5, 16.0
+)
 
 ARCHITECTURES = (ZFNET, ZFNET_B)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torchvision.models import WeightsEnum, get_model_weights, list_models
 
+from models.networks.architecture import ErrorRate
 from models.networks.catalogue import ARCHITECTURES
 from models.weights.download import Published
 
@@ -52,6 +55,24 @@ PUBLISHED = {
     ),
 }
 """What can be fetched, by network."""
+
+
+PYTORCHCV = {"zfnet": (39.79, 17.27), "zfnet_b": (36.37, 14.90)}
+"""Top-1 and top-5 error that pytorchcv's list of models has for its weights."""
+
+
+def error_rates(name: str) -> tuple[ErrorRate, ...]:
+    """Collect what is published of a network's errors: in its paper, and of its weights."""
+    return ARCHITECTURES[name].errors + tuple(_of_weights(name))
+
+
+def _of_weights(name: str) -> Iterator[ErrorRate]:
+    if weights := torchvision_weights(name):
+        accuracy = weights.meta["_metrics"]["ImageNet-1K"]
+        top1, top5 = (round(100 - accuracy[f"acc@{rank}"], 2) for rank in (1, 5))
+        yield ErrorRate("torchvision", weights.name, top1, top5)
+    if name in PYTORCHCV:
+        yield ErrorRate("pytorchcv", PUBLISHED[name].filename, *PYTORCHCV[name])
 
 
 def imagenet_classes() -> list[str]:

@@ -30,6 +30,7 @@ from app.pages.layer_view import (
     Picture,
 )
 from app.pages.links import Click, Link, read_click, read_link
+from app.pages.networks import Networks
 from app.pages.start import Start
 from app.photos.samples import SAMPLES, read_sample, thumbnail
 from app.web.folders import folder
@@ -78,6 +79,8 @@ CONTEXTS = {
     "explorer/_explorer.html": Explorer,
     "explorer/refused.html": Detour,
     "docs/docs.html": Docs,
+    "networks/networks.html": Networks,
+    "_slips.html": Networks,
 }
 WITHOUT = {"base.html", "explorer/_pictures.html", "explorer/_words.html"}
 """What all pages extend, and macros."""

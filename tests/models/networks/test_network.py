@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torchvision.models import get_model_weights, list_models
 
 from models.errors import UnknownLayer, UnknownNetwork, WeightsInvalid
+from models.networks.alexnet import ALEXNET2012
 from models.networks.architecture import Normalization
 from models.networks.build import build
 from models.networks.catalogue import ARCHITECTURES, architecture, build_on_meta, describe_layers
@@ -335,6 +336,27 @@ def test_receptive_fields_are_as_wide_as_the_literature_says(
 def test_strides_are_the_product_of_those_below() -> None:
     found = {info.name: info.stride for info in describe_layers("zfnet")}
     assert [found[layer] for layer in ("conv1", "pool1", "conv2", "conv5")] == [2, 4, 8, 16]
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_a_photo_takes_as_many_multiply_adds_as_torchvision_says(name: str) -> None:
+    billions = get_model_weights(name)["IMAGENET1K_V1"].meta["_ops"]
+    layers = describe_layers(name)
+    assert sum(info.multiply_adds for info in layers) / 1e9 == pytest.approx(billions, abs=6e-4)
+
+
+def test_filters_in_groups_multiply_with_their_own_maps_only() -> None:
+    whole = build_on_meta("alexnet2012")
+    shapes = {key: tuple(tensor.shape) for key, tensor in whole.tensors().items()}
+    with torch.device("meta"):
+        parted = build(ALEXNET2012, {**shapes, "conv2.weight": (256, 48, 5, 5)})
+    plain, grouped = (
+        {info.name: info.multiply_adds for info in network.describe()}
+        for network in (whole, parted)
+    )
+    assert plain["conv1"] == 55 * 55 * 96 * 3 * 11 * 11
+    assert plain["conv2"] == 27 * 27 * 256 * 96 * 5 * 5 == 2 * grouped["conv2"]
+    assert plain["fc7"] == 4096 * 4096 and plain["pool1"] == plain["norm1"] == 0
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
