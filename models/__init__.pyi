@@ -29,8 +29,21 @@ from .networks.architecture import Architecture, ErrorRate
 from .networks.catalogue import architectures, describe_layers
 from .networks.network import LayerInfo, Network, Provenance
 from .networks.preprocessing import Box, Frame, FramedPhoto, Preprocessing, frame, frame_photo
-from .projection.choice import Choice, Fit, Method, Option, Seed, Show, options_of
+from .projection.caption import caption, comparison_caption
+from .projection.choice import (
+    Choice,
+    FigureFile,
+    Fit,
+    Method,
+    Option,
+    Seed,
+    Show,
+    check_file,
+    options_of,
+)
+from .projection.citation import bibtex
 from .projection.export import encode_png, entry_names, to_npz, to_png_sheet, to_zip, way_suffix
+from .projection.figure import to_comparison, to_figure
 from .projection.record import Record, record_photo
 from .projection.selection import Unit
 from .projection.visualize import (
@@ -72,6 +85,7 @@ __all__ = [
     "CorrespondenceRequest",
     "DeconvnetError",
     "ErrorRate",
+    "FigureFile",
     "Fit",
     "Frame",
     "FramedPhoto",
@@ -113,10 +127,14 @@ __all__ = [
     "WeightsMissing",
     "activation_maps",
     "architectures",
+    "bibtex",
+    "caption",
     "check_correspondence",
+    "check_file",
     "check_invariance",
     "check_occlusion",
     "compare_onnx",
+    "comparison_caption",
     "complete",
     "correspond",
     "describe_layers",
@@ -143,6 +161,8 @@ __all__ = [
     "reconstruct",
     "record_photo",
     "result_files",
+    "to_comparison",
+    "to_figure",
     "to_npz",
     "to_png_sheet",
     "to_zip",

@@ -1,4 +1,4 @@
-"""The command line: `serve`, `visualize`, `networks`, `weights`, `experiment`, `train`."""
+"""The command line: `serve`, `visualize`, `figure`, `experiment`, `networks`, `weights`, ..."""
 
 import sys
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from app import VERSION
 from app.cli.experiment import correspondence, invariance, occlusion
+from app.cli.figure import figure
 from app.cli.networks import networks
 from app.cli.serve import serve
 from app.cli.terminal import FAILED, complain, say, sentence_of
@@ -30,6 +31,7 @@ experiment_cli = typer.Typer(help="Run the paper's experiments.", no_args_is_hel
 
 cli.command()(serve)
 cli.command()(visualize)
+cli.command()(figure)
 cli.command()(networks)
 cli.command()(train)
 cli.add_typer(experiment_cli, name="experiment")

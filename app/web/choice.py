@@ -80,12 +80,18 @@ def write_query(choice: object, without: Collection[str] = ()) -> dict[str, str]
     }
 
 
-def form_reader(choice_type: type[C], field: Callable[..., Any]) -> Callable[..., C]:
-    """Make a dependency that reads a choice from a form; ``field`` declares one field of it."""
+def form_reader(
+    choice_type: type[C], field: Callable[..., Any], without: Collection[str] = ()
+) -> Callable[..., C]:
+    """Make a dependency that reads a choice from a form or a query.
 
-    @takes(form_parameters(choice_type, field))
+    ``field`` declares one field of it, ``without`` are the options that stand elsewhere.
+    """
+    declared = (p for p in form_parameters(choice_type, field) if p.name not in without)
+
+    @takes(declared)
     def read_choice(**sent: Any) -> C:
-        """Read from a form which projections are wanted; raises InvalidChoice."""
+        """Read which projections are wanted; raises InvalidChoice."""
         return from_sent(choice_type, sent)
 
     return read_choice

@@ -53,6 +53,7 @@ SENTENCES: Mapping[str, str] = {
         "weights are {known}, or the first eight hex digits of their hash, not '{text}'"
     ),
     "InvalidChoice.unknown_field": "there is no field {names} here; there are {known}",
+    "InvalidChoice.dpi_out_of_range": "dpi is {least} to {most}, not {dpi}",
     "InvalidChoice.one_photo": "send a photo as 'image', or the 'image_id' of an earlier one",
     "InvalidChoice.no_photo": "Choose a photo first.",
     "InvalidChoice.no_sample": "there is no sample photo '{name}'",

@@ -31,6 +31,14 @@ ALEXNET = Architecture(
     preprocessing=Preprocessing(),
     adaptive=6,
     dropout=0.5,
+    bibtex="""\
+@misc{krizhevsky2014weird,
+  author        = {Krizhevsky, Alex},
+  title         = {One Weird Trick for Parallelizing Convolutional Neural Networks},
+  year          = {2014},
+  eprint        = {1404.5997},
+  archiveprefix = {arXiv}
+}""",
 )
 
 ALEXNET2012 = Architecture(
@@ -54,6 +62,14 @@ ALEXNET2012 = Architecture(
     errors=(ErrorRate("paper", "Table 2", 40.7, 18.2),),
     norm=Normalization(),
     dropout=0.5,
+    bibtex="""\
+@inproceedings{krizhevsky2012imagenet,
+  author    = {Krizhevsky, Alex and Sutskever, Ilya and Hinton, Geoffrey E.},
+  title     = {{ImageNet} Classification with Deep Convolutional Neural Networks},
+  booktitle = {Advances in Neural Information Processing Systems 25},
+  pages     = {1097--1105},
+  year      = {2012}
+}""",
 )
 
 ARCHITECTURES = (ALEXNET, ALEXNET2012)

@@ -77,7 +77,8 @@ class Normalization:
 class Architecture:
     """A network as its paper describes it.
 
-    ``errors`` are what the paper prints of one network. From the layer ``smooth_from`` on,
+    ``errors`` are what the paper prints of one network, ``bibtex`` is its entry for a
+    bibliography. From the layer ``smooth_from`` on,
     projections are shown smooth unless something else is asked.
     """
 
@@ -93,3 +94,4 @@ class Architecture:
     adaptive: int | None = None
     dropout: float = 0.0
     smooth_from: str | None = None
+    bibtex: str = ""

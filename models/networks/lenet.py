@@ -23,6 +23,17 @@ LENET5 = Architecture(
     ),
     errors=(ErrorRate("paper", "III-B", 0.95, None, "MNIST"),),
     activation=Sigmoid,
+    bibtex="""\
+@article{lecun1998gradient,
+  author  = {LeCun, Yann and Bottou, L{\\'e}on and Bengio, Yoshua and Haffner, Patrick},
+  title   = {Gradient-Based Learning Applied to Document Recognition},
+  journal = {Proceedings of the IEEE},
+  volume  = {86},
+  number  = {11},
+  pages   = {2278--2324},
+  year    = {1998},
+  doi     = {10.1109/5.726791}
+}""",
 )
 
 ARCHITECTURES = (LENET5,)

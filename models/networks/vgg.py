@@ -5,6 +5,16 @@ from collections.abc import Iterator
 from models.networks.architecture import Architecture, Dense, ErrorRate, Filters, Pooling, Row
 from models.networks.preprocessing import Preprocessing
 
+BIBTEX = """\
+@inproceedings{simonyan2015very,
+  author        = {Simonyan, Karen and Zisserman, Andrew},
+  title         = {Very Deep Convolutional Networks for Large-Scale Image Recognition},
+  booktitle     = {International Conference on Learning Representations},
+  year          = {2015},
+  eprint        = {1409.1556},
+  archiveprefix = {arXiv}
+}"""
+
 WIDTHS = (64, 128, 256, 512, 512)
 
 KERNELS = {
@@ -47,6 +57,7 @@ def _vgg(name: str, *, batch_norm: bool) -> Architecture:
         adaptive=7,
         dropout=0.5,
         smooth_from="conv3_1",  # its small pools scatter a deep signal over single pixels
+        bibtex=BIBTEX,
     )
 
 

@@ -14,6 +14,17 @@ from models.networks.preprocessing import Preprocessing
 
 PAPER = "Zeiler and Fergus, Visualizing and understanding convolutional networks, 2013"
 
+BIBTEX = """\
+@inproceedings{zeiler2014visualizing,
+  author    = {Zeiler, Matthew D. and Fergus, Rob},
+  title     = {Visualizing and Understanding Convolutional Networks},
+  booktitle = {Computer Vision -- ECCV 2014},
+  pages     = {818--833},
+  publisher = {Springer},
+  year      = {2014},
+  doi       = {10.1007/978-3-319-10590-1_53}
+}"""
+
 
 def _rows(conv3: int, conv4: int, conv5: int) -> tuple[Row, ...]:
     """Return Fig. 3's layers with these widths on top."""
@@ -44,6 +55,7 @@ def _zfnet(name: str, title: str, rows: tuple[Row, ...], top1: float, top5: floa
         errors=(ErrorRate("paper", "Table 2", top1, top5),),
         norm=Normalization(),
         dropout=0.5,
+        bibtex=BIBTEX,
     )
 
 

@@ -16,6 +16,7 @@ Method = Literal["deconvnet", "guided", "gradient"]
 Seed = Literal["unit", "map"]
 Fit = Literal["crop", "pad", "stretch"]
 Show = Literal["exact", "smooth", "lit", "difference"]
+FigureFormat = Literal["svg", "pdf", "png"]
 Form = Literal["word", "text", "number", "numbers", "pair"]
 
 T = TypeVar("T")
@@ -68,6 +69,19 @@ class Choice:
         when_absent="those that win: yours, published, starter",
         example="starter",
     )
+
+
+DPI = 300
+DPIS = range(50, 601)
+"""The resolutions that a figure's PNG may have, in pixels an inch."""
+
+
+@dataclass(frozen=True)
+class FigureFile:
+    """How a figure is written to a file."""
+
+    format: FigureFormat = option("svg", "The kind of file.")
+    dpi: int | None = option(None, "Pixels an inch, of a PNG.", when_absent=str(DPI))
 
 
 @dataclass(frozen=True)
@@ -128,14 +142,26 @@ def _form(hint: Any) -> Form:
 
 def check(choice: Choice) -> None:
     """Raise InvalidChoice for what no network and photo could satisfy."""
-    for each in options_of(type(choice)):
-        value = getattr(choice, each.name)
-        if each.words and value not in (*each.words, each.default):
-            raise InvalidChoice("unknown_word", name=each.name, known=each.words, value=value)
+    check_words(choice)
     if choice.features is not None and choice.top is not None:
         raise InvalidChoice("features_and_top")
     if choice.unit is not None and choice.seed == "map":
         raise InvalidChoice("unit_and_map")
+
+
+def check_words(choice: object) -> None:
+    """Raise InvalidChoice for a word that an option does not know."""
+    for each in options_of(type(choice)):
+        value = getattr(choice, each.name)
+        if each.words and value not in (*each.words, each.default):
+            raise InvalidChoice("unknown_word", name=each.name, known=each.words, value=value)
+
+
+def check_file(file: FigureFile) -> None:
+    """Raise InvalidChoice for a format or a resolution that no figure has."""
+    check_words(file)
+    if file.dpi is not None and file.dpi not in DPIS:
+        raise InvalidChoice("dpi_out_of_range", least=DPIS[0], most=DPIS[-1], dpi=file.dpi)
 
 
 def same(name: str) -> Any:

@@ -1,0 +1,36 @@
+"""Figures as answers: of a view, or of several beside each other."""
+
+from fastapi import Response
+
+import models
+from app.engine.engine import Answer, Engine, identity
+from app.photos.store import Photo
+
+MEDIA_TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+"""What an SVG may do that is opened by itself: have styles and pictures within it, no more."""
+
+
+async def draw_figure(
+    engine: Engine, photo: Photo, choice: models.Choice, file: models.FigureFile
+) -> Answer:
+    """Draw the figure of a view, or return the one that is held."""
+    network = await engine.network(choice.network, choice.weights)
+
+    async def make() -> Answer:
+        view = await engine.see(photo, network, choice)
+        return Answer(await engine.beside(lambda: models.to_figure(view, file)))
+
+    return await engine.answer(("figure", photo.id, identity(network), choice, file), make)
+
+
+def answer_figure(content: bytes, file: models.FigureFile, name: str) -> Response:
+    """Answer with a figure under a name without a suffix."""
+    headers = {
+        "Cache-Control": "no-cache",
+        "Content-Disposition": f'inline; filename="{name}.{file.format}"',
+    }
+    if file.format == "svg":
+        headers["Content-Security-Policy"] = POLICY
+    return Response(content, media_type=MEDIA_TYPES[file.format], headers=headers)
