@@ -61,6 +61,16 @@ class Link(models.Choice, Address):
         written = {name: write_option(value) for name, value in own.items() if value is not None}
         return write_query(self, without={*IN_PATH, "unit", "weights"}) | written
 
+    @property
+    def figure(self) -> WrittenAddress:
+        """Return the address of the page of the view's figure."""
+        return _address(f"{self.path}/figure", self.query)
+
+    @property
+    def compare(self) -> WrittenAddress:
+        """Return the address of the page that compares the view."""
+        return _address("/compare", {"left": str(self)})
+
     def __str__(self) -> str:
         return _address(self.path, self.query)
 

@@ -1,10 +1,14 @@
 """Figures as answers: of a view, or of several beside each other."""
 
+from collections.abc import Sequence
+
 from fastapi import Response
 
 import models
 from app.engine.engine import Answer, Engine, identity
 from app.photos.store import Photo
+from app.photos.uploads import Uploads
+from app.web.comparison import SIDES, Column, Seen, differences, see_columns
 
 MEDIA_TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 
@@ -23,6 +27,25 @@ async def draw_figure(
         return Answer(await engine.beside(lambda: models.to_figure(view, file)))
 
     return await engine.answer(("figure", photo.id, identity(network), choice, file), make)
+
+
+async def draw_comparison(
+    engine: Engine, uploads: Uploads, columns: Sequence[Column], file: models.FigureFile
+) -> Answer:
+    """Draw the figure of several views; raises InvalidChoice where one has nothing to draw."""
+    seen = await see_columns(engine, uploads, columns)
+    views = name_views(seen)
+    return Answer(await engine.beside(lambda: models.to_comparison(views, file)))
+
+
+def name_views(seen: Sequence[Seen]) -> list[tuple[str, models.Visualization]]:
+    """Pair each column's view with what tells it apart; raises InvalidChoice without a view."""
+    views = []
+    for side, apart, each in zip(SIDES, differences(seen), seen, strict=False):
+        if each.view is None:
+            raise models.InvalidChoice("nothing_listed", side=side, layer=each.layer)
+        views.append((apart, each.view))
+    return views
 
 
 def answer_figure(content: bytes, file: models.FigureFile, name: str) -> Response:

@@ -54,6 +54,18 @@ SENTENCES: Mapping[str, str] = {
     ),
     "InvalidChoice.unknown_field": "there is no field {names} here; there are {known}",
     "InvalidChoice.dpi_out_of_range": "dpi is {least} to {most}, not {dpi}",
+    "InvalidChoice.no_column": (
+        "'{side}' is missing: give the address of a view, such as /images/ID/NETWORK/LAYER"
+    ),
+    "InvalidChoice.no_view": (
+        "'{side}' is not the address of a view, such as /images/ID/NETWORK/LAYER: '{text}'"
+    ),
+    "InvalidChoice.view_elsewhere": (
+        "'{side}' leads to another server: '{text}'; only views of this one can be compared"
+    ),
+    "InvalidChoice.nothing_listed": (
+        "'{side}' has nothing to draw: no map of {layer} fires at that place, or it is cropped away"
+    ),
     "InvalidChoice.one_photo": "send a photo as 'image', or the 'image_id' of an earlier one",
     "InvalidChoice.no_photo": "Choose a photo first.",
     "InvalidChoice.no_sample": "there is no sample photo '{name}'",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.networks.catalogue import ARCHITECTURES
+from models.projection.choice import Show
 from models.projection.visualize import Projection, Visualization
+from models.render import LIT, SMOOTH
 
 METHODS = {
     "deconvnet": "the deconvnet (Zeiler and Fergus, 2014)",
@@ -16,10 +18,24 @@ SEEDS = {
     "unit": "Each starts from a single unit",
     "map": "Each starts from a whole feature map",
 }
+WAYS: dict[Show, str] = {
+    "exact": "Shown exact; s is each picture's own scale, {s}",
+    "smooth": (
+        f"Shown smooth (mean of the channels, Gaussian of {SMOOTH:g} pixels); "
+        "s is each picture's own scale, {s}"
+    ),
+    "lit": (
+        f"Shown lit (the photo where the projection is strong, Gaussian of {LIT:g} pixels); "
+        "whole from its own scale s on, {s}"
+    ),
+    "difference": (
+        "Shown as smooth difference from the mean of all, {left} % of the energy; own scale s, {s}"
+    ),
+}
 FITS = {
-    "crop": "the centre of the photo was cut out",
-    "pad": "the whole photo was padded to a square",
-    "stretch": "the whole photo was stretched to a square",
+    "crop": "of the photo the network saw the central square",
+    "pad": "the network saw the whole photo, padded to a square",
+    "stretch": "the network saw the whole photo, stretched to a square",
 }
 
 
@@ -28,14 +44,17 @@ def caption(view: Visualization) -> str:
     return (
         f"{title_of(view)}, {view.layer}: projections of {_count(view)} to pixels by "
         f"{METHODS[view.method]}, beside the patches of the photo that caused them. "
-        f"{SEEDS[view.seed]}; {FITS[view.fit]}. {legend([view])}. "
+        f"{SEEDS[view.seed]}; {FITS[view.fit]}. {_legend([view])}{_greys(view)}. "
         f"{weights_of(view)}. {_listed(view)}."
     )
 
 
 def comparison_caption(views: Sequence[tuple[str, Visualization]]) -> str:
-    """Say the same of several views beside each other, each under its name."""
-    return " ".join(f"{name}: {caption(view)}" for name, view in views)
+    """Say the same of several views beside each other, each with what tells it apart."""
+    sides = ("Left", "Right") if len(views) == 2 else ("Left", "Middle", "Right")
+    told = [f" ({apart})" if apart else "" for apart, _ in views]
+    named = zip(sides, told, views, strict=False)
+    return " ".join(f"{side}{apart}: {caption(view)}" for side, apart, (_, view) in named)
 
 
 def title_of(view: Visualization) -> str:
@@ -44,14 +63,31 @@ def title_of(view: Visualization) -> str:
     return known.title if known else view.network
 
 
-def legend(views: Sequence[Visualization]) -> str:
-    """Say what the levels of grey mean, and the scales that they were drawn with."""
-    scales = [each.scale for view in views for each in view.projections if each.scale]
+def legend(views: Sequence[Visualization]) -> list[str]:
+    """Say for each way in which the views are shown what its greys mean, and how far they reach."""
+    return [_legend([v for v in views if v.show == way]) for way in _ways(views)]
+
+
+def _ways(views: Sequence[Visualization]) -> list[Show]:
+    return list(dict.fromkeys(view.show for view in views))
+
+
+def _legend(views: Sequence[Visualization]) -> str:
+    shown = [each for view in views for each in view.projections]
+    scales = [each.scale for each in shown if each.scale]
     if not scales:
         return "Nothing fires here, so there is nothing to project"
-    low, high = digits(min(scales)), digits(max(scales))
-    span = low if low == high else f"{low} to {high}"
-    return f"Grey is zero; black and white are minus and plus each picture's own scale s, {span}"
+    left = [100 * each.remaining for each in shown if each.remaining is not None]
+    return WAYS[views[0].show].format(s=_span(scales), left=_span(left) if left else "")
+
+
+def _greys(view: Visualization) -> str:
+    return "" if view.show == "lit" else "; grey is zero, black is minus s, white is plus s"
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = digits(min(values)), digits(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def weights_of(view: Visualization) -> str:
@@ -75,10 +111,11 @@ def _count(view: Visualization) -> str:
 
 def _listed(view: Visualization) -> str:
     named = "Map (row, column): activation" if view.seed == "unit" else "Map: largest activation"
-    return f"{named}: {'; '.join(map(_map, view.projections))}"
+    return f"{named}, s: {'; '.join(map(_map, view.projections))}"
 
 
 def _map(each: Projection) -> str:
     place = f" ({each.unit[0]}, {each.unit[1]})" if each.unit else ""
-    silent = "" if each.picture else ", silent"
-    return f"{each.feature}{place}: {digits(each.activation)}{silent}"
+    left = "" if each.remaining is None else f", {digits(100 * each.remaining)} % remain"
+    scale = f", {digits(each.scale)}" if each.scale else ", silent"
+    return f"{each.feature}{place}: {digits(each.activation)}{scale}{left}"

@@ -87,9 +87,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class Layout:
-    """Rows of panels under the headings of their columns, and what is said beneath them."""
+    """Rows of panels, and what is said beneath them; a heading is a name and a lesser line."""
 
-    headings: Sequence[str]
+    headings: Sequence[tuple[str, str]]
     rows: Sequence[Sequence[Panel]]
     notes: Sequence[str]
     caption: str
@@ -98,13 +98,13 @@ class Layout:
 def to_figure(view: Visualization, file: FigureFile = SVG) -> bytes:
     """Draw the projections of a view beside the patches that caused them; raises InvalidChoice."""
     panels = [_projections(view, "a"), _patches(view, "b")]
-    notes = [legend([view]), weights_of(view)]
-    heading = f"{title_of(view)}, {view.layer}"
+    notes = [*legend([view]), weights_of(view)]
+    heading = f"{title_of(view)}, {view.layer}", ""
     return _encode(Layout([heading], [panels], notes, caption(view)), file)
 
 
 def to_comparison(views: Sequence[tuple[str, Visualization]], file: FigureFile = SVG) -> bytes:
-    """Draw views beside each other, each under its name: projections above patches."""
+    """Draw views beside each other, each with what tells it apart: projections above patches."""
     seen = [view for _, view in views]
     letters = "abcdef"
     rows = [
@@ -112,23 +112,24 @@ def to_comparison(views: Sequence[tuple[str, Visualization]], file: FigureFile =
         [_patches(view, letters[len(seen) + number]) for number, view in enumerate(seen)],
     ]
     weights = " · ".join(dict.fromkeys(f"{title_of(v)}: {weights_of(v)}" for v in seen))
-    headings = [name for name, _ in views]
+    headings = [(f"{title_of(view)}, {view.layer}", apart) for apart, view in views]
     said = comparison_caption(views)
-    return _encode(Layout(headings, rows, [legend(seen), weights], said), file)
+    return _encode(Layout(headings, rows, [*legend(seen), weights], said), file)
 
 
 def _projections(view: Visualization, letter: str) -> Panel:
     columns = _columns(len(view.projections))
     shared = _share_a_field(view)
     tiles = [_projection(each, columns <= ROOMY, shared) for each in view.projections]
-    return Panel(f"({letter}) Projections: {view.method}", tiles, columns)
+    way = "" if view.show == "exact" else f", {view.show}"
+    return Panel(f"({letter}) Projections: {view.method}{way}", tiles, columns)
 
 
 def _projection(each: Projection, roomy: bool, with_activation: bool) -> Tile:
     name = f"map {each.feature}" if roomy else str(each.feature)
     if with_activation:
         name = f"{name}: {digits(each.activation)}"
-    scale = f"±{digits(each.scale)}" if each.scale and roomy else ""
+    scale = f"s = {digits(each.scale)}" if each.scale and roomy else ""
     return Tile(each.picture, name, scale, ZERO if each.picture else EMPTY)
 
 
@@ -155,6 +156,10 @@ def _patch(each: Projection, roomy: bool) -> Tile:
 
 def _columns(count: int) -> int:
     return min(MOST_COLUMNS, math.ceil(math.sqrt(count)))
+
+
+WIDE_LETTER = 0.6
+"""The width of a letter, in sizes of its font: what would run into its neighbour is left out."""
 
 
 class Sheet:
@@ -191,8 +196,8 @@ class Sheet:
         axes.set(ylim=(height / 2 + half - 0.5, height / 2 - half - 0.5))
 
 
-HEADING, PANEL_HEADING, LABEL, LEGEND = 0.26, 0.22, 0.13, 0.36
-"""Inches that the headings, a panel's heading, a tile's label and the legend take."""
+HEADING, HEADING_LINE, PANEL_HEADING, LABEL, NOTE = 0.26, 0.14, 0.22, 0.13, 0.14
+"""Inches that headings, their lesser lines, a panel's, a tile's words and a note take."""
 
 
 def _encode(layout: Layout, file: FigureFile) -> bytes:
@@ -213,11 +218,15 @@ def _draw(layout: Layout, interpolation: str) -> Figure:
     panels = len(layout.rows[0])
     block = (WIDTH - 2 * MARGIN - (panels - 1) * BETWEEN) / panels
     heights = [max(_height(panel, block) for panel in row) for row in layout.rows]
-    sheet = Sheet(WIDTH, 2 * MARGIN + HEADING + sum(heights) + LEGEND, interpolation)
-    for number, heading in enumerate(layout.headings):
+    lesser = HEADING_LINE if any(line for _, line in layout.headings) else 0.0
+    y = MARGIN + HEADING + lesser
+    sheet = Sheet(
+        WIDTH, y + sum(heights) + NOTE * max(2, len(layout.notes)) + MARGIN, interpolation
+    )
+    for number, (heading, line) in enumerate(layout.headings):
         x = MARGIN + number * (WIDTH - 2 * MARGIN + BETWEEN) / across
         sheet.write(x, MARGIN + 0.14, heading, 9, weight="bold", color=INK)
-    y = MARGIN + HEADING
+        sheet.write(x, MARGIN + 0.14 + HEADING_LINE, line, 7.5, color=SOFT)
     for row, height in zip(layout.rows, heights, strict=True):
         for number, panel in enumerate(row):
             _lay(sheet, panel, MARGIN + number * (block + BETWEEN), y, block)
@@ -244,16 +253,17 @@ def _lay(sheet: Sheet, panel: Panel, x: float, y: float, block: float) -> None:
         left = x + column * (side + GAP)
         top = y + PANEL_HEADING + row * (side + LABEL + GAP) + LABEL
         sheet.write(left, top - 0.03, tile.left, size, color=INK)
-        sheet.write(left + side, top - 0.03, tile.right, size, color=SOFT, ha="right")
+        if (len(tile.left) + len(tile.right) + 1) * size * WIDE_LETTER / 72 < side:
+            sheet.write(left + side, top - 0.03, tile.right, size, color=SOFT, ha="right")
         sheet.show(left, top, side, tile)
 
 
 def _explain(sheet: Sheet, notes: Sequence[str], y: float) -> None:
-    """Draw the scale from black over grey to white, and say what it means."""
+    """Say what the pictures mean, beside the scale from black over grey to white."""
+    for number, words in enumerate(notes):
+        sheet.write(MARGIN + 1.25, y + NOTE * (number + 1), words, 6.5, color=SOFT)
     axes = sheet.place(MARGIN, y + 0.06, (1.1, 0.1), EMPTY)
     axes.imshow(np.linspace(0, 1, 256)[None], cmap="gray", aspect="auto", interpolation="none")
     for share, mark in ((0.0, "−s"), (0.5, "0"), (1.0, "+s")):  # noqa: RUF001
         anchor = {0.0: "left", 0.5: "center", 1.0: "right"}[share]
         sheet.write(MARGIN + 1.1 * share, y + 0.28, mark, 6.5, color=SOFT, ha=anchor)
-    for number, words in enumerate(notes):
-        sheet.write(MARGIN + 1.25, y + 0.14 * (number + 1), words, 6.5, color=SOFT)

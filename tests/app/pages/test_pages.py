@@ -18,7 +18,10 @@ from jinja2 import nodes
 from PIL import Image
 from starlette.testclient import TestClient
 
+from app.pages.compare import Compare, Preset, Side, Tile
+from app.pages.compare import Field as ColumnField
 from app.pages.docs import Docs
+from app.pages.figure import FigurePage
 from app.pages.layer_view import (
     Card,
     Detour,
@@ -81,8 +84,16 @@ CONTEXTS = {
     "docs/docs.html": Docs,
     "networks/networks.html": Networks,
     "_slips.html": Networks,
+    "compare/compare.html": Compare,
+    "compare/_compare.html": Compare,
+    "figure/figure.html": FigurePage,
 }
-WITHOUT = {"base.html", "explorer/_pictures.html", "explorer/_words.html"}
+WITHOUT = {
+    "base.html",
+    "explorer/_pictures.html",
+    "explorer/_words.html",
+    "compare/_words.html",
+}
 """What all pages extend, and macros."""
 
 
@@ -107,7 +118,19 @@ def fields(kind: Any) -> set[str]:
 
 @pytest.mark.parametrize(
     "kind",
-    [*dict.fromkeys(CONTEXTS.values()), LayerView, Card, Picture, LayerTab, Option, Options],
+    [
+        *dict.fromkeys(CONTEXTS.values()),
+        LayerView,
+        Card,
+        Picture,
+        LayerTab,
+        Option,
+        Options,
+        Side,
+        Tile,
+        ColumnField,
+        Preset,
+    ],
 )
 def test_a_context_is_frozen_and_documented(kind: Any) -> None:
     assert kind.__dataclass_params__.frozen

@@ -26,7 +26,8 @@ def test_a_caption_names_all_that_the_figure_depends_on(toy: Network, cat: Image
     row, column = strongest.unit
     assert said.startswith("toy, conv2: projections of 2 feature maps")
     assert "guided backpropagation" in said and "padded to a square" in said
-    assert f"{strongest.feature} ({row}, {column}): {strongest.activation:#.3g}" in said
+    numbers = f"{strongest.activation:#.3g}, {strongest.scale:#.3g}"
+    assert f"{strongest.feature} ({row}, {column}): {numbers}" in said
     scales = sorted(each.scale or 0 for each in view.projections)
     assert f"{scales[0]:#.3g} to {scales[1]:#.3g}" in said
     assert "nothing was learned" in said

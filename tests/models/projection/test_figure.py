@@ -57,7 +57,7 @@ def test_every_tile_says_its_map_its_unit_and_its_activation(
     for each in view.projections:
         assert each.unit and f"map {each.feature}" in said
         assert f"({each.unit[0]}, {each.unit[1]})" in said
-        assert f"{each.activation:#.3g}" in said and f"±{each.scale:#.3g}" in said
+        assert f"{each.activation:#.3g}" in said and f"s = {each.scale:#.3g}" in said
 
 
 def test_what_all_maps_saw_is_drawn_once(toy: Network, cat: Image.Image) -> None:
@@ -97,7 +97,7 @@ def test_views_beside_each_other_are_named_and_lettered(toy: Network, cat: Image
     other = shown(toy, cat, layer="conv2", method="guided", top=4)
     svg = to_comparison([("first", one), ("second", other)])
     said = words(svg)
-    assert said[:2] == ["first", "second"]
+    assert said[:4] == ["toy, conv1", "first", "toy, conv2", "second"]
     assert [each for each in said if each.startswith("(b) ")] == ["(b) Projections: guided"]
     assert len(pictures(svg)) == 2 * (1 + 4)
 

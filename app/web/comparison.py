@@ -1,0 +1,171 @@
+"""Views beside each other: read from addresses of the explorer, and seen."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import models
+from app.engine.engine import Engine
+from app.photos.store import Photo
+from app.photos.uploads import Uploads
+from app.web.addresses import without_prefix
+from app.web.choice import parse_number, parse_unit, read_query
+
+SIDES = ("left", "right", "third")
+"""What the columns are called in an address; the third may be absent."""
+VIEW = re.compile(r"/images/([^/]{1,64})/([^/]{1,80})/([^/]{1,80})")
+LONGEST = 2000
+TOP = 9
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column's view, as the address of an explorer's page names it.
+
+    ``at`` is a place (y, x) in pixels of the photo whose units are listed, ``feature`` the one map
+    that is looked at closely.
+    """
+
+    image: str
+    choice: models.Choice
+    at: tuple[int, int] | None
+    feature: int | None
+    query: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A column with what was seen; `listed` and `view` are None where nothing can be listed.
+
+    ``outside`` tells that the place asked for was cropped away.
+    """
+
+    column: Column
+    photo: Photo
+    network: models.Network
+    layer: str
+    listed: models.Choice | None
+    view: models.Visualization | None
+    outside: bool = False
+
+    @property
+    def title(self) -> str:
+        """Name the network as its paper does."""
+        known = models.architectures().get(self.network.name)
+        return known.title if known else self.network.name
+
+
+def read_columns(query: Mapping[str, str], host: str) -> tuple[Column, ...]:
+    """Read two or three columns from an address; raises InvalidChoice."""
+    named = {side: query.get(side, "").strip() for side in SIDES}
+    for side in SIDES[:2]:
+        if not named[side]:
+            raise models.InvalidChoice("no_column", side=side)
+    return tuple(read_column(side, text, host) for side, text in named.items() if text)
+
+
+def read_column(side: str, text: str, host: str) -> Column:
+    """Read one column from a view's path and query, or its whole address on this host."""
+    path, query = _split(side, text, host)
+    match = VIEW.fullmatch(path)
+    if match is None:
+        raise models.InvalidChoice("no_view", side=side, text=text[:80])
+    image, network, layer = (unquote(part) for part in match.groups())
+    at, feature = query.get("at"), query.get("feature", "").strip()
+    return Column(
+        image,
+        read_query(models.Choice, query, network=network, layer=layer),
+        parse_unit(at) if at else None,
+        parse_number("feature", feature) if feature else None,
+        query,
+    )
+
+
+def _split(side: str, text: str, host: str) -> tuple[str, dict[str, str]]:
+    """Split an address into path and query; raises InvalidChoice where it is not ours."""
+    try:
+        parts = urlsplit(text[:LONGEST])
+        query = dict(parse_qsl(parts.query, max_num_fields=32))
+    except ValueError:
+        raise models.InvalidChoice("no_view", side=side, text=text[:80]) from None
+    if parts.scheme or parts.netloc:
+        if parts.scheme not in ("http", "https") or parts.netloc.lower() != host.lower():
+            raise models.InvalidChoice("view_elsewhere", side=side, text=text[:80])
+        return without_prefix(parts.path) or "", query
+    return parts.path, query
+
+
+async def see_columns(
+    engine: Engine, uploads: Uploads, columns: Sequence[Column]
+) -> tuple[Seen, ...]:
+    """See what the columns ask for, one after another."""
+    return tuple([await see_column(engine, uploads, column) for column in columns])
+
+
+async def see_column(engine: Engine, uploads: Uploads, column: Column) -> Seen:
+    """See what a column asks for: close up, at a place, or the strongest maps of its layer."""
+    photo = await uploads.find(column.image)
+    network = await engine.network(column.choice.network, column.choice.weights)
+    layer = column.choice.layer or network.last_conv
+    network.layer(layer)  # raises UnknownLayer
+    listed, outside = await _list(engine, photo, network, layer, column)
+    view = await engine.see(photo, network, listed) if listed else None
+    return Seen(column, photo, network, layer, listed, view, outside)
+
+
+async def _list(
+    engine: Engine, photo: Photo, network: models.Network, layer: str, column: Column
+) -> tuple[models.Choice | None, bool]:
+    """Choose a column's maps, and tell whether the place asked for was cropped away."""
+    choice = replace(column.choice, top=_top(engine, network, layer, column.choice))
+    if column.feature is not None:
+        return replace(choice, top=None, features=(column.feature,)), False
+    if column.at is None:
+        return replace(choice, top=None) if choice.features else choice, False
+    pixel = _pixel(photo, network, choice.fit, *column.at)
+    if pixel is None:
+        return None, True
+    units = await engine.units_at(photo, network, layer, pixel, choice.fit, choice.top or TOP)
+    if not units:
+        return None, False
+    place = None if choice.seed == "map" else (units[0].y, units[0].x)
+    features = tuple(unit.feature for unit in units)
+    return replace(choice, top=None, features=features, unit=place), False
+
+
+def _top(engine: Engine, network: models.Network, layer: str, choice: models.Choice) -> int:
+    """Say how many maps are listed: no more than there are, and may be."""
+    (most,) = (each.shape[0] for each in network.describe() if each.name == layer)
+    return min(max(choice.top or TOP, 1), most, engine.settings.max_projections)
+
+
+def _pixel(
+    photo: Photo, network: models.Network, fit: str, y: int, x: int
+) -> tuple[int, int] | None:
+    """Find the input pixel (y, x) at a place of the photo; None where it was cropped away."""
+    width, height = photo.picture.size
+    if not (y < height and x < width):
+        raise models.InvalidChoice("place_outside", y=y, x=x, rows=height - 1, columns=width - 1)
+    frame = models.frame((width, height), network.preprocessing, fit)
+    return frame.to_input(x + 0.5, y + 0.5)
+
+
+def differences(columns: Sequence[Seen], *, weights: bool = True) -> list[str]:
+    """Say of each column what tells it from the others, beside its network and layer.
+
+    Without ``weights``, those are not spoken of.
+    """
+    rows = [dict(_facts(each, weights=weights)) for each in columns]
+    told = [name for name in rows[0] if len({row[name] for row in rows}) > 1]
+    return [", ".join(row[name] for name in told) for row in rows]
+
+
+def _facts(seen: Seen, *, weights: bool) -> Iterator[tuple[str, str]]:
+    for option in models.options_of():
+        if option.words:
+            yield option.name, str(getattr(seen.view or seen.column.choice, option.name))
+    if weights:
+        provenance = seen.network.provenance
+        yield "weights", f"{provenance.source} weights {provenance.sha256[:8]}".strip()
+    yield "image", f"photo {seen.column.image[:6]}"
