@@ -36,12 +36,14 @@ from .projection.choice import (
     Fit,
     Method,
     Option,
+    Rank,
     Seed,
     Show,
     check_file,
     options_of,
 )
 from .projection.citation import bibtex
+from .projection.contribution import Contributions, Target, contributions
 from .projection.export import encode_png, entry_names, to_npz, to_png_sheet, to_zip, way_suffix
 from .projection.figure import to_comparison, to_figure
 from .projection.record import Record, record_photo
@@ -81,6 +83,7 @@ __all__ = [
     "Architecture",
     "Box",
     "Choice",
+    "Contributions",
     "Correspondence",
     "CorrespondenceRequest",
     "DeconvnetError",
@@ -105,6 +108,7 @@ __all__ = [
     "Progress",
     "Projection",
     "Provenance",
+    "Rank",
     "Reconstructed",
     "Record",
     "Result",
@@ -114,6 +118,7 @@ __all__ = [
     "Source",
     "Sources",
     "State",
+    "Target",
     "TrainingConfig",
     "Unit",
     "UnknownLayer",
@@ -136,6 +141,7 @@ __all__ = [
     "compare_onnx",
     "comparison_caption",
     "complete",
+    "contributions",
     "correspond",
     "describe_layers",
     "draw",

@@ -1,6 +1,6 @@
 """What the explorer's page shows: its context, made from a link and what the engine saw."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
@@ -25,6 +25,12 @@ BAR = (64, 52)
 """Largest width and height of a layer's bar, in CSS pixels."""
 SMALL = 80
 """Pictures of fewer pixels than that are shown with their pixels."""
+USUAL: Mapping[str, Mapping[str, Any]] = {
+    "difference": {"show": None},
+    "contribution": {"rank": "activation", "target": None},
+    "no_such_class": {"rank": "activation", "target": None},
+}
+"""What a page asks for instead of what cannot be had, by what the error's reason begins with."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,8 @@ class Card:
     ``label`` is the class that a last layer's unit stands for. ``field`` is in pixels of the
     network's input, ``outline`` in those of the photo. A silent unit has no ``projection``; a map
     of a single unit has no ``overlay``. ``show`` says how the projection is drawn, ``scale`` at
-    which value it is full, ``remaining`` which share of its energy a difference shows.
+    which value it is full, ``remaining`` which share of its energy a difference shows;
+    ``contribution`` is what the map adds to the score of the class that maps are ranked for.
     """
 
     feature: int
@@ -95,6 +102,7 @@ class Card:
     show: models.Show
     scale: float | None
     remaining: float | None
+    contribution: float | None
     png: str
     link: Link
     chosen: bool
@@ -106,9 +114,10 @@ class LayerView:
 
     ``firing`` counts all maps that fire at the place asked for, where one was. ``kept`` is the part
     of the photo that the network sees; ``outside`` tells that the place is not in it. ``archive``
-    is the address of the list as a ZIP. ``show`` says how projections are drawn, ``unshown`` why
-    that is not the way that was asked for. ``replaced`` tells that the link's weights are not
-    here, and that those that win stand for them.
+    is the address of the list as a ZIP. ``show`` says how projections are drawn, ``target`` for
+    which class the maps listed speak, if they are ranked so; ``refusal`` is why either is not as
+    asked for. ``ranked`` tells that maps can be ranked for a class. ``replaced`` tells that the
+    link's weights are not here, and that those that win stand for them.
     """
 
     cards: tuple[Card, ...]
@@ -122,7 +131,9 @@ class LayerView:
     shape: tuple[int, int, int]
     archive: str | None
     show: models.Show
-    unshown: str | None
+    target: models.Target | None
+    ranked: bool
+    refusal: str | None
     options: tuple[Options, ...]
     replaced: bool
 
@@ -196,7 +207,7 @@ class Visit:
     async def see(self) -> LayerView:
         """See what the link asks for; raises InvalidChoice."""
         listed, firing, outside = await self._list()
-        view, choice, unshown = await self._view(listed or self._choice(top=1))
+        view, choice, refusal = await self._view(listed or self._choice(top=1))
         listed = listed and choice
         projections = view.projections if listed else ()
         close = await self._close(view, listed)
@@ -212,7 +223,9 @@ class Visit:
             self.layer.shape,
             archive_address(self.link, listed) if listed else None,
             view.show,
-            unshown if listed else None,
+            view.target,
+            self.network.classifier not in (None, self.layer.name),
+            refusal if listed else None,
             (self._ways(view.show, close), *offer_options(self.link, self.layer)),
             self.weights != self.link.weights,
         )
@@ -254,20 +267,23 @@ class Visit:
         return frame.to_input(x + 0.5, y + 0.5)
 
     def _choice(self, **maps: Any) -> models.Choice:
-        return self.link.choice(layer=self.layer.name, weights=self.weights, **maps)
+        usual = USUAL["contribution"] if "features" in maps else {}
+        return self.link.choice(layer=self.layer.name, weights=self.weights, **{**maps, **usual})
 
     async def _view(
         self, choice: models.Choice
     ) -> tuple[models.Visualization, models.Choice, str | None]:
-        """See a choice; where its difference cannot be had, as usual, and say why."""
+        """See a choice; what cannot be had of it as usual, and say why."""
         try:
             return await self.engine.see(self.photo, self.network, choice), choice, None
         except models.InvalidChoice as error:
-            if not error.reason.startswith("difference"):
+            usual = next(
+                (way for reason, way in USUAL.items() if error.reason.startswith(reason)), None
+            )
+            if usual is None:
                 raise
-            usual = replace(choice, show=None)
-            view = await self.engine.see(self.photo, self.network, usual)
-            return view, usual, sentence(error)
+            view, seen, _ = await self._view(replace(choice, **usual))
+            return view, seen, sentence(error)
 
     async def _close(self, view: models.Visualization, listed: models.Choice | None) -> Card | None:
         """Find the unit to look at closely among the listed, or see it alone."""
@@ -308,6 +324,7 @@ class Visit:
             view.show,
             each.scale,
             each.remaining,
+            each.contribution,
             address("card"),
             self.link.to(feature=each.feature, unit=each.unit if choice.unit else None),
             close is not None and close.feature == each.feature,

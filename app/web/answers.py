@@ -97,6 +97,8 @@ def document(
         seed=view.seed,
         fit=view.fit,
         show=view.show,
+        rank=view.rank,
+        target=documents.describe_target(view.target),
         weights=documents.describe_weights(view.provenance),
         image=documents.ImageDocument(
             id=photo.id, sha256=photo.sha256, width=view.photo[0], height=view.photo[1]
@@ -133,6 +135,7 @@ def _projection(
         ),
         scale=each.scale,
         remaining=each.remaining,
+        contribution=each.contribution,
         projection=projection,
         patch=patch,
     )

@@ -86,6 +86,13 @@ class PredictionDocument(Document):
     probability: float
 
 
+class TargetDocument(Document):
+    """A class, by its number and its label."""
+
+    number: int
+    label: str
+
+
 class BoxDocument(Document):
     """A rectangle of input pixels; bottom and right are exclusive."""
 
@@ -110,6 +117,10 @@ class ProjectionDocument(Document):
         description="For `show=difference` the share of its energy that the picture shows, from 0 "
         "to 1; null for any other."
     )
+    contribution: float | None = Field(
+        description="For `rank=contribution` what the whole map adds to the score of the class "
+        "`target`: gradient times activation, summed; else null."
+    )
     projection: str | None = Field(
         description="PNG as a data URI (in a ZIP: its file); null where the unit is silent."
     )
@@ -125,6 +136,10 @@ class VisualizationDocument(Document):
     seed: models.Seed
     fit: models.Fit
     show: models.Show
+    rank: models.Rank
+    target: TargetDocument | None = Field(
+        description="For `rank=contribution` the class that the maps contribute to; else null."
+    )
     weights: WeightsDocument
     image: ImageDocument
     input: SizeDocument
@@ -219,6 +234,11 @@ def describe_weights(
         preprocessing=_document(PreprocessingDocument, provenance.preprocessing),
         norm=_document(NormalizationDocument, provenance.norm),
     )
+
+
+def describe_target(target: models.Target | None) -> TargetDocument | None:
+    """Document a class, where there is one."""
+    return _document(TargetDocument, target)
 
 
 def _document(document: type[D], known: Any) -> D | None:

@@ -28,6 +28,19 @@ SENTENCES: Mapping[str, str] = {
         "show=difference compares two projections or more, and {count} of the chosen maps "
         "have one here: choose other maps or another place"
     ),
+    "InvalidChoice.contribution_and_features": (
+        "rank=contribution says which maps are the strongest, features names them: give one of them"
+    ),
+    "InvalidChoice.target_without_contribution": (
+        "target names the class of rank=contribution: give both"
+    ),
+    "InvalidChoice.contribution_without_classifier": (
+        "rank=contribution needs class scores, and these weights of {network} have none: "
+        "use rank=activation or other weights"
+    ),
+    "InvalidChoice.contribution_of_scores": (
+        "{layer} holds the class scores themselves: choose a layer below it for rank=contribution"
+    ),
     "InvalidChoice.top_out_of_range": "top is 1 to {most} for {layer}, not {top}",
     "InvalidChoice.features_out_of_range": "name 1 to {most} features of {layer}, not {count}",
     "InvalidChoice.feature_twice": "each feature can be named once",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from models.errors import InvalidChoice
+from models.networks.classes import find_class as find_class
+from models.networks.classes import label_of as label_of
 from models.networks.network import Network
 from models.networks.signal import Size
 
@@ -14,25 +15,6 @@ def score_layer(network: Network, size: Size) -> str | None:
     last = network.sizes(size)[-1][0]
     complete = last.kind == "fc" and last.name == network.architecture.rows[-1].name
     return last.name if complete else None
-
-
-def find_class(network: Network, target: str, count: int) -> int:
-    """Find a class of ``count`` by its number or its label; raise InvalidChoice."""
-    wanted = target.strip()
-    labels = list(network.classes or ())
-    if wanted in labels:
-        return labels.index(wanted)
-    if wanted.isdecimal() and len(wanted) < 10 and int(wanted) < count:
-        return int(wanted)
-    folded = [label.casefold() for label in labels]
-    if wanted.casefold() in folded:
-        return folded.index(wanted.casefold())
-    raise InvalidChoice("no_such_class", network=network.name, last=count - 1, target=target[:80])
-
-
-def label_of(network: Network, number: int) -> str:
-    """Name a class, by its number where the weights name none."""
-    return network.classes[number] if network.classes else f"class {number}"
 
 
 def labels_of(network: Network, numbers: Iterable[int]) -> dict[int, str]:

@@ -130,6 +130,11 @@ class Network(nn.Module):
         return last.name if last.kind == "fc" else None
 
     @property
+    def classifier(self) -> str | None:
+        """Name the layer of class scores; None where the weights end before the paper's last."""
+        return self.last_fc if self.last_fc == self.architecture.rows[-1].name else None
+
+    @property
     def nbytes(self) -> int:
         """Count the bytes that the weights take in memory."""
         return sum(tensor.nbytes for tensor in self.state_dict().values())

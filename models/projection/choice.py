@@ -15,6 +15,7 @@ from models.errors import InvalidChoice
 Method = Literal["deconvnet", "guided", "gradient"]
 Seed = Literal["unit", "map"]
 Fit = Literal["crop", "pad", "stretch"]
+Rank = Literal["activation", "contribution"]
 Show = Literal["exact", "smooth", "lit", "difference"]
 FigureFormat = Literal["svg", "pdf", "png"]
 Form = Literal["word", "text", "number", "numbers", "pair"]
@@ -61,6 +62,17 @@ class Choice:
         None,
         "How pictures are drawn; arrays are always exact.",
         when_absent="exact, or smooth for VGG from conv3_1 on",
+    )
+    rank: Rank = option(
+        "activation",
+        "What `top` counts as strongest: the largest activation, or the largest contribution to "
+        "the score of a class.",
+    )
+    target: str | None = option(
+        None,
+        "A class by its number or label, for `rank=contribution`.",
+        when_absent="the most probable",
+        example="7",
     )
     weights: str | None = option(
         None,
@@ -147,6 +159,10 @@ def check(choice: Choice) -> None:
         raise InvalidChoice("features_and_top")
     if choice.unit is not None and choice.seed == "map":
         raise InvalidChoice("unit_and_map")
+    if choice.features is not None and choice.rank == "contribution":
+        raise InvalidChoice("contribution_and_features")
+    if choice.target is not None and choice.rank != "contribution":
+        raise InvalidChoice("target_without_contribution")
 
 
 def check_words(choice: object) -> None:

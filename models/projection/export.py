@@ -34,6 +34,8 @@ ASKED = ("network", "layer", "method", "seed", "fit", "show")
 def provenance_text(view: Visualization, **instead: str) -> str:
     """Say as JSON what was asked, and of which weights."""
     asked = {name: getattr(view, name) for name in ASKED} | instead
+    if view.target:
+        asked |= {"rank": view.rank, "target": asdict(view.target)}
     return json.dumps({**asked, "weights": {"state": "ready", **asdict(view.provenance)}})
 
 
@@ -47,6 +49,8 @@ def to_png_sheet(view: Visualization) -> bytes:
 
 def _caption(each: Projection) -> str:
     caption = f"map {each.feature}: {each.activation:.4g}"
+    if each.contribution is not None:
+        caption += f" ({each.contribution:+.3g})"
     if each.remaining is not None:
         return f"{caption}, {100 * each.remaining:.2g} % left"
     return caption if each.picture else f"{caption} (silent)"

@@ -51,6 +51,11 @@ class Record:
         return self.maxima[last].values if last and last in self.maxima else None
 
     @property
+    def class_scores(self) -> Tensor | None:
+        """Return the scores of the classes, (M, classes); None without a classifier."""
+        return self.scores if self.network.classifier else None
+
+    @property
     def nbytes(self) -> int:
         """Count the bytes that the record holds."""
         saved = [t for steps in self.saved.values() for t in steps if t is not None]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from models.errors import InvalidChoice
 from models.networks.signal import Size
@@ -26,7 +27,11 @@ class Unit(NamedTuple):
 
 def strongest(record: Record, layer: str, top: int, image: int = 0) -> list[int]:
     """Return the ``top`` feature maps with the largest activation, ties by lower number."""
-    values = record.maxima[layer].values[image]
+    return largest(record.maxima[layer].values[image], top)
+
+
+def largest(values: Tensor, top: int) -> list[int]:
+    """Return the places of the ``top`` largest values, ties by lower number."""
     return torch.sort(values, descending=True, stable=True).indices[:top].tolist()
 
 

@@ -15,14 +15,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from models import render
 from models.errors import InvalidChoice
+from models.networks.classes import label_of
 from models.networks.network import Network, Provenance
 from models.networks.preprocessing import Box, Frame, frame_photo
 from models.networks.signal import Size
 from models.projection import selection, show, walk
-from models.projection.choice import TOP, Choice, Show, check
+from models.projection.choice import TOP, Choice, Rank, Show, check
+from models.projection.contribution import Contributions, Target, check_target, contributions
 from models.projection.record import Record, activations, record_photo
 from models.projection.selection import Unit
 from models.projection.walk import Reconstruction
@@ -45,12 +48,14 @@ class Reconstructed:
     """What was computed for a choice: its units, strongest first, and a reconstruction of each.
 
     All of it is on the host; ``classes`` are the most probable ones, None without a classifier.
+    ``ranking`` is what the units were ranked by instead of their strength, if by anything.
     """
 
     layer: str
     units: tuple[Unit, ...]
     reconstructions: tuple[Reconstruction, ...]
     classes: tuple[Prediction, ...] | None
+    ranking: Contributions | None = None
 
     @property
     def nbytes(self) -> int:
@@ -65,7 +70,8 @@ class Projection:
     ``unit`` is (y, x), None for a whole map, whose ``activation`` is its largest. ``scale`` is the
     value drawn black or white, or for ``lit`` from which on the photo is whole; it and ``picture``
     are None where nothing arrives (a dead unit). ``remaining`` is the share of the energy that a
-    difference shows, None in other views.
+    difference shows, None in other views; ``contribution`` is what the whole map adds to the
+    score of the view's ``target``, None where maps are ranked by their activation.
     """
 
     feature: int
@@ -76,13 +82,15 @@ class Projection:
     picture: Image.Image | None
     patch: Image.Image
     remaining: float | None = None
+    contribution: float | None = None
 
 
 @dataclass(frozen=True)
 class Visualization:
     """What chosen feature maps of one layer saw in one photo, strongest first.
 
-    ``photo`` is the photo's (width, height), ``input`` that of the network's pixels.
+    ``photo`` is the photo's (width, height), ``input`` that of the network's pixels. ``target`` is
+    the class that the maps speak for, where they are ranked by their contribution to it.
     """
 
     network: str
@@ -100,6 +108,12 @@ class Visualization:
     timings_ms: dict[str, float]
     reconstructions: tuple[Reconstruction, ...] = field(repr=False)
     channels: int = 3
+    target: Target | None = None
+
+    @property
+    def rank(self) -> Rank:
+        """Say what makes a map stronger than another."""
+        return "contribution" if self.target else "activation"
 
     @property
     def nbytes(self) -> int:
@@ -149,6 +163,8 @@ def complete(network: Network, choice: Choice) -> Choice:
     choice = replace(choice, network=network.name, layer=layer, show=way)
     if way == "difference":
         _check_difference(network, layer, choice)
+    if choice.rank == "contribution":
+        check_target(network, layer, choice.target)
     return choice
 
 
@@ -166,13 +182,15 @@ def reconstruct(record: Record, choice: Choice, *, limit: int = LIMIT) -> Recons
     check(choice)
     layer = choice.layer or record.network.last_conv
     record.network.layer(layer)
-    units = choose(record, layer, choice, limit)
+    ranked = choice.rank == "contribution"
+    ranking = contributions(record, layer, choice.target) if ranked else None
+    units = choose(record, layer, choice, limit, ranking)
     if choice.seed == "map":
         features = [unit.feature for unit in units]
         arrived = walk.project_maps(record, layer, features, choice.method)
     else:
         arrived = walk.project(record, layer, units, choice.method)
-    return Reconstructed(layer, tuple(units), tuple(arrived), predict(record))
+    return Reconstructed(layer, tuple(units), tuple(arrived), predict(record), ranking)
 
 
 def draw(
@@ -209,27 +227,37 @@ def draw(
         timings | {"render": 1000 * (perf_counter() - begin)},
         found.reconstructions,
         record.size.channels,
+        found.ranking.target if found.ranking else None,
     )
 
 
-def choose(record: Record, layer: str, choice: Choice, limit: int = LIMIT) -> list[Unit]:
+def choose(
+    record: Record,
+    layer: str,
+    choice: Choice,
+    limit: int = LIMIT,
+    ranking: Contributions | None = None,
+) -> list[Unit]:
     """Return the chosen units, strongest first, ties by lower number; raise InvalidChoice."""
     size = record.network.path(layer, record.size)[-1][1][-1]
-    features = _features(record, layer, size, choice, limit)
+    strengths = torch.tensor(ranking.values) if ranking else record.maxima[layer].values[0]
+    features = _features(layer, size, choice, limit, strengths)
     if choice.unit is None:
         units = selection.peaks(record, layer, features)
     else:
         units = selection.at(record, layer, features, choice.unit)
+    if ranking:
+        return units
     return sorted(units, key=lambda unit: (-unit.activation, unit.feature))
 
 
-def _features(record: Record, layer: str, size: Size, choice: Choice, limit: int) -> list[int]:
+def _features(layer: str, size: Size, choice: Choice, limit: int, strengths: Tensor) -> list[int]:
     most = min(size.channels, limit)
     if choice.features is None:
         top = min(TOP, most) if choice.top is None else choice.top
         if not 1 <= top <= most:
             raise InvalidChoice("top_out_of_range", most=most, layer=layer, top=top)
-        return selection.strongest(record, layer, top)
+        return selection.largest(strengths, top)
     if not 1 <= len(choice.features) <= most:
         count = len(choice.features)
         raise InvalidChoice("features_out_of_range", most=most, layer=layer, count=count)
@@ -260,28 +288,29 @@ def _draw(
     ]
     drawn = show.draw(choice.show, arrived, order)
     for unit, box, patch, each in zip(found.units, boxes, patches, drawn, strict=True):
-        place = None if choice.seed == "map" else (unit.y, unit.x)
         yield Projection(
             unit.feature,
-            place,
+            None if choice.seed == "map" else (unit.y, unit.x),
             unit.activation,
             box,
             each.scale,
             each.picture,
             patch,
             each.remaining,
+            found.ranking.values[unit.feature] if found.ranking else None,
         )
 
 
 def predict(record: Record) -> tuple[Prediction, ...] | None:
     """Return the most probable classes, None where the weights have no classifier."""
-    network, scores = record.network, record.scores
-    if scores is None or network.last_fc != network.architecture.rows[-1].name:
+    scores = record.class_scores
+    if scores is None:
         return None
     chances = torch.softmax(scores[0].double(), 0).sort(descending=True, stable=True)
-    names = network.classes or [f"class {number}" for number in range(len(scores[0]))]
     pairs = zip(chances.indices.tolist(), chances.values.tolist(), strict=True)
-    return tuple(Prediction(names[at], chance) for at, chance in list(pairs)[:PREDICTIONS])
+    return tuple(
+        Prediction(label_of(record.network, at), chance) for at, chance in list(pairs)[:PREDICTIONS]
+    )
 
 
 def activation_maps(

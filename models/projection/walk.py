@@ -54,7 +54,7 @@ def project(
     Each starts from its own value, all else in its layer zero. ``windows=False`` carries whole
     frames instead of receptive fields: the same numbers, later.
     """
-    size = record.network.path(layer, record.size)[-1][1][-1]
+    size = _size(record, layer)
     if not units:
         return []
     signal = _seeds(units, size, record.pixels)
@@ -75,6 +75,25 @@ def project_maps(
     whole = Box(0, 0, record.size.height, record.size.width)
     reached = _walk_down(record, layer, signal, RULES[method])
     return [Reconstruction(whole, each.canvas(record.size)) for each in reached]
+
+
+@torch.no_grad()
+def score_gradient(record: Record, layer: str, score: int, image: int = 0) -> Tensor:
+    """Take the gradient of a class score, before the softmax, down to a layer: (C, H, W)."""
+    top, rule = record.network.classifier, RULES["gradient"]
+    assert top is not None, "only a classifier has scores"
+    seeds = _seeds([Unit(score, 0, 0, 1.0, image)], _size(record, top), record.pixels)
+    (arrived,) = _walk(list(_backwards(record, top, rule, until=layer)), seeds, rule)
+    size, (y, x) = _size(record, layer), (arrived.rows.origins[0], arrived.columns.origins[0])
+    gradient = arrived.values.new_zeros(size)
+    values = arrived.dense(size.channels).values[0]
+    gradient[:, y : y + values.shape[1], x : x + values.shape[2]] = values
+    return gradient
+
+
+def _size(record: Record, layer: str) -> Size:
+    """Return the size of a layer's maps."""
+    return record.network.path(layer, record.size)[-1][1][-1]
 
 
 def _seeds(units: Sequence[Unit], size: Size, like: Tensor) -> Signal:
@@ -137,11 +156,18 @@ def _share(step: Step, signal: Signal, input_size: Size) -> int:
     return -(-count // parts)
 
 
-def _backwards(record: Record, layer: str, rule: Rule) -> Iterator[Downwards]:
-    """Yield the steps below the top of ``layer``, last first, with memory and input size."""
+def _backwards(
+    record: Record, layer: str, rule: Rule, until: str | None = None
+) -> Iterator[Downwards]:
+    """Yield the steps below the top of ``layer``, last first, with memory and input size.
+
+    They end above the layer ``until``, where one is named.
+    """
     path = record.network.path(layer, record.size)
     inputs = _inputs(record, layer) if rule.derive else {}
     for each, sizes in reversed(path):
+        if each.name == until:
+            return
         steps = zip(each.steps, record.saved[each.name], sizes, strict=False)
         for step, saved, input_size in reversed(list(steps)):
             yield step, inputs.get(step, saved), input_size

@@ -123,6 +123,36 @@ def test_a_difference_of_several_places_is_refused_with_the_way_out(client: Test
     assert_problem(visualize(client, show="dim"), 422, "'exact', 'smooth', 'lit' or 'difference'")
 
 
+def test_maps_are_ranked_by_what_they_contribute_to_a_class(client: TestClient) -> None:
+    asked = {"rank": "contribution", "layer": "conv4", "top": "4"}
+    document = visualize(client, **asked, target="3").json()
+    values = [each["contribution"] for each in document["projections"]]
+    assert values == sorted(values, reverse=True) and len(set(values)) == 4
+    assert document["rank"] == "contribution" and document["target"]["number"] == 3
+    named = visualize(client, **asked, target=document["target"]["label"]).json()
+    assert named["projections"] == document["projections"]
+    unsaid = visualize(client, **asked).json()
+    assert unsaid["target"]["label"] == unsaid["predictions"][0]["label"]
+    usual = visualize(client, layer="conv4", top="4").json()
+    assert (usual["rank"], usual["target"]) == ("activation", None)
+    assert [each["contribution"] for each in usual["projections"]] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"features": "3"}, "rank=contribution says which maps are the strongest"),
+        ({"layer": "fc8"}, "fc8 holds the class scores themselves"),
+        ({"target": "no such thing"}, "zfnet has no class 'no such thing'"),
+        ({"rank": "activation", "target": "3"}, "give both"),
+    ],
+)
+def test_a_contribution_that_cannot_be_had_is_refused(
+    client: TestClient, asked: dict[str, str], words: str
+) -> None:
+    assert_problem(visualize(client, **{"rank": "contribution"} | asked), 422, words)
+
+
 def test_an_unknown_field_is_refused_with_the_list_of_the_known_ones(client: TestClient) -> None:
     assert_problem(
         visualize(client, feature="3", tops="1"),
@@ -434,7 +464,7 @@ def test_the_openapi_document_tells_every_kind_of_answer_and_problem(client: Tes
     form = schema["components"]["schemas"][body["$ref"].rpartition("/")[2]]["properties"]
     assert set(form) == {
         "image", "image_id", "network", "layer", "method", "seed", "top", "features", "unit", "fit",
-        "show", "weights",
+        "show", "rank", "target", "weights",
     }  # fmt: skip
     assert "HTTPValidationError" not in json.dumps(schema["paths"])
 

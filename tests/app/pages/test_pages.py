@@ -632,3 +632,30 @@ def test_an_unknown_field_beside_a_photo_is_refused_with_the_known_ones(client: 
     answer = client.post("/images", **sent(photo()), data={"layer": "conv5"})
     assert answer.status_code == 422 and "there is no field layer here" in answer.json()["detail"]
     assert "there are image" in answer.json()["detail"]
+
+
+# Which maps speak for a class
+
+
+def test_maps_are_ranked_for_a_class_that_the_page_names(client: TestClient, explorer: str) -> None:
+    text = page(client, f"{explorer}?rank=contribution&target=3")
+    label = re.search(r"of 256 maps that speak most for ([^<]+)</h2>", text)
+    assert label and "to the score</span>" in text
+    spaced = label[1].replace(" ", "_")
+    assert f'name="target" value="{spaced}"' in text or f'name="target" value="{label[1]}"' in text
+    assert "rank=contribution&amp;target=3" in text  # cards stay in the list
+
+
+@pytest.mark.parametrize("query", ["rank=contribution&target=nobody", "rank=contribution"])
+def test_a_rank_that_cannot_be_had_says_why_and_lists_the_strongest(
+    client: TestClient, explorer: str, query: str
+) -> None:
+    layer = "fc8" if "target" not in query else "conv5"
+    text = page(client, f"{explorer.replace('conv5', layer)}?{query}")
+    assert 'role="note"' in text and "strongest of" in text and "to the score" not in text
+
+
+def test_the_maps_at_a_place_are_ranked_by_their_strength(
+    client: TestClient, explorer: str
+) -> None:
+    assert "fire there" in page(client, f"{explorer}?rank=contribution&at=160,200")

@@ -1,0 +1,25 @@
+"""The classes that a network tells apart, by number and by label."""
+
+from __future__ import annotations
+
+from models.errors import InvalidChoice
+from models.networks.network import Network
+
+
+def find_class(network: Network, target: str, count: int) -> int:
+    """Find a class of ``count`` by its number or its label; raise InvalidChoice."""
+    wanted = target.strip()
+    labels = list(network.classes or ())
+    if wanted in labels:
+        return labels.index(wanted)
+    if wanted.isdecimal() and len(wanted) < 10 and int(wanted) < count:
+        return int(wanted)
+    folded = [label.casefold() for label in labels]
+    if wanted.casefold() in folded:
+        return folded.index(wanted.casefold())
+    raise InvalidChoice("no_such_class", network=network.name, last=count - 1, target=target[:80])
+
+
+def label_of(network: Network, number: int) -> str:
+    """Name a class, by its number where the weights name none."""
+    return network.classes[number] if network.classes else f"class {number}"
