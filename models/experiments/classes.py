@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from models.networks.classes import find_class as find_class
-from models.networks.classes import label_of as label_of
+from models.networks.classes import label_of
 from models.networks.network import Network
 from models.networks.signal import Size
 

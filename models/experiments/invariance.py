@@ -19,10 +19,11 @@ from PIL import Image
 from torch import Tensor
 
 from models.errors import InvalidChoice
-from models.experiments.classes import find_class, label_of, score_layer
+from models.experiments.classes import score_layer
 from models.experiments.features import high_layer, maps_of
 from models.experiments.requests import InvarianceRequest
 from models.experiments.shape import Progress, Table
+from models.networks.classes import find_class, label_of
 from models.networks.network import Network, Provenance
 from models.networks.preprocessing import FramedPhoto, mean_colour, to_pixels
 

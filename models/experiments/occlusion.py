@@ -20,10 +20,11 @@ from torch import Tensor
 
 from models.errors import InvalidChoice
 from models.experiments import changes
-from models.experiments.classes import find_class, labels_of, score_layer
+from models.experiments.classes import labels_of, score_layer
 from models.experiments.heatmaps import Classes, Occlusion
 from models.experiments.requests import MEAN, OcclusionRequest
 from models.experiments.shape import Progress
+from models.networks.classes import find_class
 from models.networks.network import Network
 from models.networks.preprocessing import FramedPhoto, Preprocessing, to_pixels
 from models.projection import selection
