@@ -67,6 +67,7 @@ from .weights.exports import export_weights
 from .weights.imports import import_weights
 from .weights.onnx import compare_onnx
 from .weights.published import error_rates
+from .weights.publishers import Publisher
 from .weights.sources import (
     Source,
     Sources,
@@ -108,6 +109,7 @@ __all__ = [
     "Progress",
     "Projection",
     "Provenance",
+    "Publisher",
     "Rank",
     "Reconstructed",
     "Record",

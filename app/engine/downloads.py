@@ -57,8 +57,8 @@ class Downloads:
         self._known: dict[str, Download] = {}
         self._closed = False
 
-    def begin(self, network: str, total: int) -> Download:
-        """Begin to fetch a network's weights, unless that is under way."""
+    def begin(self, network: str, total: int, fetch: Fetch | None = None) -> Download:
+        """Begin to fetch a network's weights, by ``fetch`` or as usual, unless it is under way."""
         with self._lock:
             known = self._known.get(network)
             if known is not None and known.ended is None:
@@ -66,7 +66,8 @@ class Downloads:
             download = Download(network, 0, total, time.monotonic())
             self._known[network] = download
         name = f"fetch-{network}"
-        threading.Thread(target=self._run, args=(network,), name=name, daemon=True).start()
+        work = (network, fetch or self._fetch)
+        threading.Thread(target=self._run, args=work, name=name, daemon=True).start()
         return download
 
     def under_way(self, network: str) -> Download | None:
@@ -85,10 +86,10 @@ class Downloads:
         """Stop fetching at the next byte; what has arrived is kept."""
         self._closed = True
 
-    def _run(self, network: str) -> None:
+    def _run(self, network: str, fetch: Fetch) -> None:
         failure: models.DeconvnetError | None = None
         try:
-            self._fetch(network, lambda done, total: self._tell(network, done, total))
+            fetch(network, lambda done, total: self._tell(network, done, total))
         except _Closed:
             failure = DownloadEnded("stopped")
         except models.DeconvnetError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,10 +68,15 @@ class NetworkRegistry:
         self.weights(name)
         return models.weights_here(name, self.sources)
 
-    def fetch(self, name: str, on_progress: Callable[[int, int], None]) -> Path:
+    def fetch(
+        self,
+        name: str,
+        on_progress: Callable[[int, int], None],
+        publisher: str | None = None,
+    ) -> Path:
         """Fetch a network's published weights, reporting bytes done and in all."""
         self.weights(name)
-        return models.fetch_weights(name, self.sources, on_progress)
+        return models.fetch_weights(name, self.sources, on_progress, publisher)
 
     def default(self) -> str:
         """Name the first ready network; where none is, the first of all."""
@@ -99,13 +105,23 @@ class NetworkRegistry:
         self.begin(name)
         raise self._on_the_way(name)
 
-    def begin(self, name: str) -> models.WeightsInfo:
-        """Begin to fetch a network's published weights; raises WeightsMissing where it cannot."""
+    def begin(self, name: str, publisher: str | None = None) -> models.WeightsInfo:
+        """Begin to fetch a network's published weights, from all publishers or from one.
+
+        Raises WeightsMissing where it cannot, InvalidChoice for a publisher that does not.
+        """
         info = self.weights(name)
-        if info.offered_nbytes is None and info.source != "published":
+        if not info.offers and info.source != "published":
             raise models.WeightsMissing("not_fetched", info=info)
-        if info.offered_nbytes is not None:
-            self.downloads.begin(name, info.offered_nbytes)
+        asked = [each for each in info.publishers if publisher in (None, each.publisher)]
+        if not asked:
+            known = tuple(each.publisher for each in info.publishers)
+            raise models.InvalidChoice(
+                "unknown_word", name="publisher", known=known, value=(publisher or "")[:40]
+            )
+        if wanted := [each for each in asked if each in info.offers]:
+            fetch = partial(self.fetch, publisher=publisher)
+            self.downloads.begin(name, wanted[0].nbytes, fetch)
         return self.weights(name)
 
     def _on_the_way(self, name: str) -> models.WeightsArriving:

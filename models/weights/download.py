@@ -55,6 +55,7 @@ class Published:
     """The first hex digits of the SHA-256, or with ``sha1:`` before it a whole SHA-1."""
     licence: str
     description: str
+    publisher: str = "hub"
 
     @property
     def is_packed(self) -> bool:
@@ -106,9 +107,9 @@ def fetch(
             if not is_whole(target, offer):
                 _bring(offer, part, target, on_progress, pause)
             elif recorded_sha256(target) is None:
-                _record(target, target)
+                record_sha256(target, target)
     except OSError as error:
-        raise _unwritten(offer, folder, error) from error
+        raise unwritten(offer.filename, offer.nbytes, folder, error) from error
     return target
 
 
@@ -136,7 +137,8 @@ def _matches(file: Path, offer: Published) -> bool:
     return hash_of(file, algorithm or "sha256").startswith(digest)
 
 
-def _record(target: Path, content: Path) -> None:
+def record_sha256(target: Path, content: Path) -> None:
+    """Write beside a file the whole hash of what it holds, or is about to."""
     _beside(target).write_text(f"{hash_of(content)}  {target.name}\n")
 
 
@@ -366,7 +368,7 @@ def _finish(offer: Published, part: _Part, target: Path) -> None:
         raise _not_fetched(offer, OtherFile("other_hash", digest=offer.digest))
     with ready.open("rb") as file:
         os.fsync(file.fileno())
-    _record(target, ready)
+    record_sha256(target, ready)
     ready.replace(target)
     part.discard()
 
@@ -406,8 +408,9 @@ def _not_fetched(offer: Published, cause: TransferError) -> WeightsError:
     return failure("no_fetch", file=offer.filename, url=offer.url, cause=cause)
 
 
-def _unwritten(offer: Published, folder: Path, error: OSError) -> WeightsMissing:
-    where = {"file": offer.filename, "folder": str(folder)}
-    if error.errno in FULL:
-        return WeightsMissing("no_room", **where, nbytes=offer.nbytes)
+def unwritten(name: str, nbytes: int, folder: Path, error: OSError | None) -> WeightsMissing:
+    """Say why a file cannot be written: for want of ``nbytes``, where there is no other error."""
+    where = {"file": name, "folder": str(folder)}
+    if error is None or error.errno in FULL:
+        return WeightsMissing("no_room", **where, nbytes=nbytes)
     return WeightsMissing("not_written", **where, cause=error)

