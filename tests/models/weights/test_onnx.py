@@ -74,10 +74,15 @@ def test_a_graph_gives_tensors_constants_and_scores(
 
 
 def test_who_wrote_the_file_says_how_photos_are_shown(tmp_path: Path) -> None:
-    means: dict[Form, float] = {"caffe2": 104.0, "keras": 103.939, "pytorch": 0.485}
-    for form, mean in means.items():
-        file = graph_of("vgg11", own("vgg11"), form).save(tmp_path / f"{form}.onnx")
-        preprocessing = opened(file, "vgg11").preprocessing
+    written: list[tuple[str, Form, Normalization | None, float]] = [
+        ("vgg11", "caffe2", None, 103.939),
+        ("alexnet2012", "caffe2", ZOO, 104.0),
+        ("vgg11", "keras", None, 103.939),
+        ("vgg11", "pytorch", None, 0.485),
+    ]
+    for name, form, norm, mean in written:
+        file = graph_of(name, own(name), form, norm=norm).save(tmp_path / f"{form}.onnx")
+        preprocessing = opened(file, name).preprocessing
         assert preprocessing.mean[0] == mean
         assert preprocessing.channel_order == ("RGB" if mean < 1 else "BGR")
 

@@ -66,7 +66,8 @@ def test_a_fresh_machine_has_the_starter_weights_and_says_how_to_get_the_others(
         assert info.state == "available" and f"weights fetch {name}" in say_weights(info)
         assert info.nbytes == info.offered_nbytes == PUBLISHED[name].nbytes
     else:
-        assert info.state == "missing" and str(sources.weights_dir) in say_weights(info)
+        assert info.state == "missing"
+        assert f"weights import FILE --network {name}" in say_weights(info)
     assert say_weights(info).endswith(".")
 
 
