@@ -2,7 +2,8 @@
 
 The same part is masked on several photos. What a mask takes away from a layer's features,
 eps_i = x_i - x~_i, is compared between photos by its signs: the mean over all pairs of the share
-of features whose signs differ (Hamming). Random masks of the same sizes are the control.
+of features whose signs differ (Hamming). The control are masks of the same sizes at random places
+of the object, or of the photo where no object is marked.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 PAPER = {"right eye": 0.067, "left eye": 0.069, "nose": 0.079, "random": 0.107}
 """Table 1's Delta at layer 5, of five dogs."""
-RANDOM = "random"
+RANDOM, OBJECT = "random", "object"
+"""The control's name, and that of the boxes which say where on each photo the control may lie."""
 SEED = 0
 MOST_PARTS = 8
 NUMBERS = re.compile(r"\s*\d{1,5}\s*(,\s*\d{1,5}\s*){3}")
@@ -66,6 +68,7 @@ class Correspondence:
     layers: tuple[str, str]
     photos: tuple[FramedPhoto, ...] = field(repr=False)
     parts: tuple[Part, ...]
+    region: Part | None
     deltas: Mapping[str, tuple[Delta, Delta]]
     provenance: Provenance
 
@@ -89,6 +92,7 @@ class Correspondence:
             "layers": self.layers,
             "fit": self.request.fit,
             "photos": len(self.photos),
+            "object": self.region.masks if self.region else None,
             "draws": self.request.draws,
             "paper": PAPER,
         }
@@ -119,7 +123,10 @@ class Correspondence:
 def _draw_photo(found: Correspondence, number: int, axes: Axes) -> None:
     axes.imshow(found.photos[number].picture, cmap="gray", vmin=0, vmax=255)
     axes.set_axis_off()
-    for part, colour in zip(found.parts, COLOURS, strict=False):
+    marked = [*zip(found.parts, COLOURS, strict=False), (found.region, "white")]
+    for part, colour in marked:
+        if part is None:
+            continue
         top, left, bottom, right = part.masks[number]
         size = (right - left, bottom - top)
         axes.add_patch(Rectangle((left, top), *size, fill=False, edgecolor=colour, linewidth=1.5))
@@ -139,8 +146,9 @@ def _draw_bars(found: Correspondence, at: int, axes: Axes) -> None:
 def parse_parts(text: str) -> tuple[Part, ...]:
     """Read parts such as `nose: 90,100,130,140; 80,96,120,136 | eye: ...`; raise InvalidChoice."""
     parts = [_part(each) for each in text.split("|") if each.strip()]
-    if not 1 <= len(parts) <= MOST_PARTS:
-        raise InvalidChoice("parts_out_of_range", most=MOST_PARTS, parts=len(parts))
+    scored = [part for part in parts if part.name != OBJECT]
+    if not 1 <= len(scored) <= MOST_PARTS:
+        raise InvalidChoice("parts_out_of_range", most=MOST_PARTS, parts=len(scored))
     names = [part.name for part in parts]
     for name in names:
         if names.count(name) > 1 or name == RANDOM:
@@ -175,14 +183,16 @@ def correspond(
 
     Raises UnknownLayer and InvalidChoice at once, before anything is computed.
     """
-    parts = check_correspondence(network, request)
+    marked = check_correspondence(network, request)
     if len(photos) < 2:
         raise InvalidChoice("too_few_photos", least=2, sent=len(photos))
-    for part in parts:
+    for part in marked:
         if len(part.masks) != len(photos):
             boxes, wanted = len(part.masks), len(photos)
             raise InvalidChoice("other_number_of_boxes", part=part.name, boxes=boxes, wanted=wanted)
-    return _correspond(network, photos, request, parts)
+    parts = tuple(part for part in marked if part.name != OBJECT)
+    region = next((part for part in marked if part.name == OBJECT), None)
+    return _correspond(network, photos, request, parts, region)
 
 
 def check_correspondence(network: Network, request: CorrespondenceRequest) -> tuple[Part, ...]:
@@ -209,6 +219,7 @@ def _correspond(
     photos: Sequence[FramedPhoto],
     request: CorrespondenceRequest,
     parts: tuple[Part, ...],
+    region: Part | None,
 ) -> Iterator[Progress | Correspondence]:
     layers = _layers(network, request)
     total, done = len(parts) * (1 + request.draws), 0
@@ -222,25 +233,29 @@ def _correspond(
         found = _shares(network, pixels, whole, part.masks, layers)
         deltas[part.name] = _delta(found[0]), _delta(found[1])
         done += 1
-    chance = np.random.default_rng(SEED)
+    chance, side = np.random.default_rng(SEED), pixels.shape[2]
+    regions = region.masks if region else ((0, 0, side, side),) * len(photos)
     for part in parts:
         for _ in range(request.draws):
             yield Progress(done, total, RANDOM)
-            masks = [_anywhere(mask, pixels.shape[2], chance) for mask in part.masks]
+            pairs = zip(part.masks, regions, strict=True)
+            masks = [_anywhere(mask, inside, chance) for mask, inside in pairs]
             shares.append(_shares(network, pixels, whole, masks, layers))
             done += 1
     low, high = ([share for each in shares for share in each[at]] for at in (0, 1))
     deltas[RANDOM] = _delta(low), _delta(high)
     yield Correspondence(
-        network.name, request, layers, tuple(photos), parts, deltas, network.provenance
+        network.name, request, layers, tuple(photos), parts, region, deltas, network.provenance
     )
 
 
-def _anywhere(mask: Mask, side: int, chance: np.random.Generator) -> Mask:
-    """Draw a place for a mask of the same size."""
-    height, width = mask[2] - mask[0], mask[3] - mask[1]
-    top, left = (int(chance.integers(0, side - length + 1)) for length in (height, width))
-    return top, left, top + height, left + width
+def _anywhere(mask: Mask, region: Mask, chance: np.random.Generator) -> Mask:
+    """Draw a place in a region for a mask of the same size, or at its corner if it is larger."""
+    top, left = (
+        int(chance.integers(region[at], max(region[at], region[at + 2] - length) + 1))
+        for at, length in ((0, mask[2] - mask[0]), (1, mask[3] - mask[1]))
+    )
+    return top, left, top + mask[2] - mask[0], left + mask[3] - mask[1]
 
 
 def _shares(

@@ -151,8 +151,9 @@ class Invariance:
     def draw(self, figure: Figure) -> None:
         """Draw the paper's panel: transformations down, copies and three curves across."""
         columns = 3 if self.targets is None else 4
-        figure.set_size_inches(2.9 * columns, 6.6)
-        rows = figure.subplots(len(TRANSFORMATIONS), columns)
+        figure.set_size_inches(2.5 * columns + 1.5, 5.6)
+        widths = (1.7, *[1] * (columns - 1))
+        rows = figure.subplots(len(TRANSFORMATIONS), columns, width_ratios=widths)
         for way, row in zip(TRANSFORMATIONS, rows, strict=True):
             _draw_copies(self, way, row[0])
             curves = self.curves[way.name]

@@ -64,7 +64,8 @@ class CorrespondenceRequest:
     parts: str = option(
         "",
         "For each part its name, a colon, and its box on every photo, as top,left,bottom,right "
-        "in input pixels with semicolons between; parts are separated by |.",
+        "in input pixels with semicolons between; parts are separated by |. A part named `object` "
+        "says where random boxes may lie.",
         example="nose: 90,100,130,140; 80,96,120,136",
     )
     first: str | None = option(None, "A layer.", when_absent="the last conv layer")

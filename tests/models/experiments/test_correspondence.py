@@ -130,3 +130,12 @@ def test_what_cannot_be_had_is_refused(
 def test_one_photo_is_too_few(toy: Network, cat: Image.Image) -> None:
     with refused(InvalidChoice, "give at least 2 photos, not 1"):
         ask(toy, [cat], parts="nose: 4,4,12,12")
+
+
+def test_the_control_stays_on_the_object_where_one_is_marked(copying: Network) -> None:
+    bright = Image.new("L", (4, 4), 200)
+    marked = "a: 0,0,2,2; 0,0,2,2 | object: 1,1,3,3; 2,2,4,4"
+    found = ask(copying, [bright, bright], parts=marked, draws=3)
+    # a mask of 2 x 2 fits each object in one place only; the two share one cell
+    assert found.deltas["random"][0].mean == 6 / 16
+    assert list(found.deltas) == ["a", "random"]
