@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import engine, service
+from benchmarks import engine, occlusion, service
 from benchmarks.engine import BARS, Case, Scale
 from benchmarks.stopwatch import peak
 
@@ -24,14 +24,21 @@ def main() -> None:
     """Measure everything, print it, and write it down where --write says so."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (5)")
-    parser.add_argument("--only", choices=("engine", "service"), help="one half of it")
+    parser.add_argument("--only", choices=("engine", "occlusion", "service"), help="one part")
     parser.add_argument("--write", action="store_true", help="write docs/performance.*")
     chosen = parser.parse_args()
     results: dict[str, Any] = {"machine": machine()}
     tables = [f"Measured on {results['machine']}."]
-    if chosen.only != "service":
+    if chosen.only in (None, "engine"):
         tables += measure_engine(chosen.rounds, results)
-    if chosen.only != "engine":
+    if chosen.only in (None, "occlusion"):
+        occlusions = []
+        for case in occlusion.measure(min(chosen.rounds, 3)):
+            occlusions.append(case)
+            print(f"  {case.network} occlusion: {case.ratio:.1f} x", flush=True)
+        results["occlusion"] = [case.document() for case in occlusions]
+        tables.append(occlusion_table(occlusions))
+    if chosen.only in (None, "service"):
         results["service"] = service.measure(chosen.rounds)
         tables.append(service_table(results["service"]))
     text = "\n\n".join(tables)
@@ -113,6 +120,22 @@ def _milliseconds(case: Case, way: str) -> str:
     time = case.times[way]
     spread = (time.slowest - time.fastest) / 2 / time.median
     return f"{1000 * time.median:.4g} ms ± {100 * spread:.0f} %"
+
+
+def occlusion_table(cases: Iterable[occlusion.Case]) -> str:
+    """Write occlusion beside Captum's as a table."""
+    head = ("occlusion", "Captum (batch)", "ours", "Captum / ours (bar)", "furthest apart")
+    return table(head, [_occlusion_row(case) for case in cases])
+
+
+def _occlusion_row(case: occlusion.Case) -> Sequence[str]:
+    return (
+        case.network,
+        f"{case.times['captum'].median:.3g} s ({case.batch})",
+        f"{case.times['ours'].median:.3g} s",
+        f"{case.ratio:.1f} ({occlusion.BARS[case.network]:g})",
+        f"{case.difference:.1e}",
+    )
 
 
 def scale_table(scales: Sequence[Scale]) -> str:

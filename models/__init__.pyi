@@ -19,11 +19,19 @@ from .experiments.correspondence import (
     parse_parts,
     write_parts,
 )
+from .experiments.evolution import Evolution, evolve
 from .experiments.export import ResultFormat, encode_result, result_files
 from .experiments.heatmaps import Occlusion
 from .experiments.invariance import Invariance, check_invariance, measure_invariance
 from .experiments.occlusion import check_occlusion, occlude
-from .experiments.requests import CorrespondenceRequest, InvarianceRequest, OcclusionRequest
+from .experiments.probe import Probe, check_probe, probe
+from .experiments.requests import (
+    CorrespondenceRequest,
+    EvolutionRequest,
+    InvarianceRequest,
+    OcclusionRequest,
+    ProbeRequest,
+)
 from .experiments.shape import Progress, Result, finish
 from .networks.architecture import Architecture, ErrorRate
 from .networks.catalogue import architectures, describe_layers
@@ -89,6 +97,8 @@ __all__ = [
     "CorrespondenceRequest",
     "DeconvnetError",
     "ErrorRate",
+    "Evolution",
+    "EvolutionRequest",
     "FigureFile",
     "Fit",
     "Frame",
@@ -106,6 +116,8 @@ __all__ = [
     "Part",
     "Prediction",
     "Preprocessing",
+    "Probe",
+    "ProbeRequest",
     "Progress",
     "Projection",
     "Provenance",
@@ -140,6 +152,7 @@ __all__ = [
     "check_file",
     "check_invariance",
     "check_occlusion",
+    "check_probe",
     "compare_onnx",
     "comparison_caption",
     "complete",
@@ -152,6 +165,7 @@ __all__ = [
     "encode_result",
     "entry_names",
     "error_rates",
+    "evolve",
     "export_weights",
     "fetch_weights",
     "find_weights",
@@ -166,6 +180,7 @@ __all__ = [
     "options_of",
     "parse_parts",
     "pick_device",
+    "probe",
     "reconstruct",
     "record_photo",
     "result_files",

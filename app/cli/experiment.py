@@ -69,6 +69,46 @@ def correspondence(
     _answer(images, output, asked, models.correspond, device=device, random_weights=random_weights)
 
 
+@takes(command_options(models.EvolutionRequest))
+def evolution(
+    run: Annotated[Path, typer.Argument(help="The output folder of a training run.")],
+    data: Annotated[Path, typer.Argument(help="The photos that it learned from.")],
+    output: Output,
+    device: Device = None,
+    **options: Any,
+) -> None:
+    """Follow feature maps through the epochs of a training run (Fig. 4)."""
+    _check(output)
+    asked = from_sent(models.EvolutionRequest, options)
+    chosen = models.pick_device(read_settings(device=device).device)
+    with interruptible(NOTHING_KEPT):
+        write_result(_watch(models.evolve(run, data, asked, chosen), output.stem), output)
+
+
+@takes(command_options(models.ProbeRequest))
+def probe(
+    data: Annotated[Path, typer.Argument(help="A folder that holds a folder for each class.")],
+    output: Output,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Where feature vectors are kept.", show_default="DATA_DIR/vectors"),
+    ] = None,
+    device: Device = None,
+    random_weights: Random = False,
+    **options: Any,
+) -> None:
+    """Test what each layer's features tell of the classes of photos (Table 7)."""
+    _check(output)
+    settings = read_settings(device=device, random_weights=random_weights or None)
+    asked = from_sent(models.ProbeRequest, options)
+    from app.engine.registry import NetworkRegistry
+
+    network = load_or_fetch(NetworkRegistry(settings), asked)
+    folder = keep or settings.data_dir / "vectors"
+    with interruptible("the feature vectors that were computed are kept"):
+        write_result(_watch(models.probe(network, data, folder, asked), output.stem), output)
+
+
 def _answer(
     images: list[Path], output: Path, asked: Any, begin: Begin, *, device: Any, random_weights: bool
 ) -> None:

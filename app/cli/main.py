@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from app import VERSION
-from app.cli.experiment import correspondence, invariance, occlusion
+from app.cli.experiment import correspondence, evolution, invariance, occlusion, probe
 from app.cli.figure import figure
 from app.cli.networks import networks
 from app.cli.serve import serve
@@ -38,6 +38,8 @@ cli.add_typer(experiment_cli, name="experiment")
 experiment_cli.command()(occlusion)
 experiment_cli.command()(invariance)
 experiment_cli.command()(correspondence)
+experiment_cli.command()(evolution)
+experiment_cli.command()(probe)
 cli.add_typer(weights_cli, name="weights")
 weights_cli.command("list")(list_weights)
 weights_cli.command("fetch")(fetch_weights)

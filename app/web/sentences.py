@@ -126,6 +126,21 @@ SENTENCES: Mapping[str, str] = {
     "InvalidChoice.other_number_of_boxes": (
         "{part} has {boxes} boxes for {wanted} photos: mark it once on each"
     ),
+    "InvalidChoice.below_one": "{name} is 1 or more, not {value}",
+    "InvalidChoice.no_snapshots": (
+        "{folder} holds no weights of epochs: train with it as the output folder first"
+    ),
+    "InvalidChoice.no_run": "{folder} holds no checkpoint of a training run: {cause}",
+    "InvalidChoice.no_scikit_learn": (
+        "this needs scikit-learn, which is not installed: the extra 'probe' brings it"
+    ),
+    "InvalidChoice.too_few_classes": (
+        "{folder} has {classes} classes of photos: at least 2 are told apart"
+    ),
+    "InvalidChoice.too_few_of_a_class": (
+        "the class {name} has {photos} photos: to learn from {train} and test on others, "
+        "ask for fewer with train, or leave the class out"
+    ),
     # training
     "InvalidChoice.no_class_folders": "{folder} holds no folder of photos for each class: {cause}",
     "InvalidChoice.no_folder": "{folder} is no folder",

@@ -74,3 +74,36 @@ class CorrespondenceRequest:
     )
     draws: int = option(10, "How many times random boxes of the same sizes are drawn.")
     weights: str | None = same("weights")
+
+
+@dataclass(frozen=True)
+class EvolutionRequest:
+    """Which feature maps are followed through a training run, over how many of its photos."""
+
+    layer: str | None = same("layer")
+    features: tuple[int, ...] | None = option(
+        None,
+        "Feature map numbers.",
+        when_absent="the six that are strongest at last",
+        example="3,17,200",
+    )
+    photos: int = option(1000, "Over how many photos the strongest activation is sought at most.")
+
+
+@dataclass(frozen=True)
+class ProbeRequest:
+    """Which layers' features are put to the test, and how many photos of each class teach it."""
+
+    network: str | None = same("network")
+    fit: Fit = same("fit")
+    layers: str | None = option(
+        None,
+        "Layers, with commas between.",
+        when_absent="the paper's 1 to 5 and 7",
+        example="pool1,conv4,fc7",
+    )
+    train: int = option(30, "How many photos of each class are learned from.")
+    test: int = option(50, "On how many others of each class it is tested at most.")
+    folds: int = option(5, "How many times the photos are drawn.")
+    grid: int = option(6, "To how many rows and columns larger maps are averaged.")
+    weights: str | None = same("weights")

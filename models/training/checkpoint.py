@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from pickle import UnpicklingError
 from time import monotonic
 from typing import Any, Protocol
 
@@ -16,6 +17,9 @@ from models.networks.network import Network
 from models.weights.files import replace_file, write
 
 log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+"""The name of a run's checkpoint in its folder."""
 
 
 class Part(Protocol):
@@ -54,6 +58,16 @@ def resume(checkpoint: Path, parts: Mapping[str, Part], **same: Any) -> dict[str
     for name, part in parts.items():
         part.load_state_dict(state.pop(name))
     return state
+
+
+def name_of(run: Path) -> str:
+    """Read from a run's checkpoint which network it trains; raise InvalidChoice for no run."""
+    checkpoint = run / CHECKPOINT
+    try:
+        state: dict[str, Any] = torch.load(checkpoint, "cpu", weights_only=True, mmap=True)
+        return str(state["name"])
+    except (OSError, RuntimeError, KeyError, UnpicklingError) as error:
+        raise InvalidChoice("no_run", folder=str(run), cause=error) from error
 
 
 def write_weights(network: Network, path: Path, dtype: torch.dtype, **metadata: str) -> None:

@@ -17,7 +17,7 @@ from models.networks.build import build
 from models.networks.catalogue import architecture, build_on_meta
 from models.networks.network import Network
 from models.networks.steps import Convolution, Dropout
-from models.training.checkpoint import Part, resume, save, write_weights
+from models.training.checkpoint import CHECKPOINT, Part, resume, save, write_weights
 from models.training.config import KEPT_EPOCHS, TrainingConfig
 from models.training.photos import Batches, Photos, open_folders
 from models.training.processes import distribute, is_first, join_processes, rank, world_size
@@ -105,7 +105,7 @@ class _Run:
     def _open(self) -> None:
         """Make the output folder and take up the checkpoint that may lie there."""
         self.out.mkdir(parents=True, exist_ok=True)
-        self.checkpoint = self.out / "checkpoint.pt"
+        self.checkpoint = self.out / CHECKPOINT
         saved = resume(self.checkpoint, self._parts(), **self._identity())
         self.epoch: int = saved.get("epoch", 0)
         self.position: int = saved.get("position", 0)

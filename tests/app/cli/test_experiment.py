@@ -69,3 +69,33 @@ def test_what_cannot_be_had_is_a_sentence(
     assert code == 1 and "give at least 2 photos, not 1" in said
     code, _, said = run("experiment", "occlusion", photos[0], "-o", tmp_path / "out.pdf")
     assert code == 2 and "must end in .svg, .png, .npz, .csv, .json" in said
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    """Return a folder of two classes, six photos each."""
+    for name, colour in (("a", "orange"), ("b", "white")):
+        folder = tmp_path / "classes" / name
+        folder.mkdir(parents=True)
+        for number in range(6):
+            (folder / f"{number}.png").write_bytes(photo(40 + number, 40, colour, kind="PNG"))
+    return tmp_path / "classes"
+
+
+def test_evolution_follows_a_training_run(run: Run, classes: Path, tmp_path: Path) -> None:
+    trained = ("--network", "lenet5", "--epochs", 2, "--batch", 6)
+    assert run("train", "--data", classes, "--out", tmp_path / "run", *trained)[0] == 0
+    output = tmp_path / "out.json"
+    asked = ("--features", "1,2", "--layer", "c1")
+    assert run("experiment", "evolution", tmp_path / "run", classes, *asked, "-o", output)[0] == 0
+    assert json.loads(output.read_text())["epochs"] == [1, 2]
+    code, _, said = run("experiment", "evolution", tmp_path, classes, "-o", output)
+    assert code == 1 and "holds no weights of epochs" in said
+
+
+def test_probe_keeps_the_features(run: Run, classes: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.csv"
+    asked = (*LENET, "--layers", "c1,p2", "--train", 4, "--folds", 1)
+    assert run("experiment", "probe", classes, *asked, "-o", output)[0] == 0
+    assert [row.partition(",")[0] for row in output.read_text().splitlines()[1:]] == ["c1", "p2"]
+    assert len(list((tmp_path / "data" / "vectors").rglob("*.npy"))) == 2

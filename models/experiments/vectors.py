@@ -1,0 +1,116 @@
+"""The feature vectors of many photos, computed once, in batches, and kept in a folder.
+
+A later call goes on where an earlier one stopped. Maps larger than a grid are averaged to it, so
+that low layers have vectors that a classifier can learn from; they are kept as float16.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.experiments.features import maps_of
+from models.networks.network import Network
+from models.networks.preprocessing import framed, to_pixels
+from models.weights.files import replace_file
+
+BATCH = 32
+"""So many photos go forward together."""
+
+Vectors = NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class VectorFolder:
+    """A folder that keeps, for each layer, one vector of every photo, and how many it has."""
+
+    folder: Path
+    layers: tuple[str, ...]
+
+    @property
+    def done(self) -> int:
+        """Return of how many photos there are vectors."""
+        try:
+            return int(json.loads((self.folder / "done.json").read_text()))
+        except (OSError, ValueError):
+            return 0
+
+    def open(self, layer: str, mode: str = "r") -> Vectors:
+        """Open the vectors (N, D) of a layer without reading them."""
+        return np.load(self._file(layer), mmap_mode=mode)  # type: ignore[arg-type, no-any-return]
+
+    def make(self, layer: str, photos: int, length: int) -> None:
+        """Make room for a layer's vectors."""
+        shape = (photos, length)
+        room = np.lib.format.open_memmap(self._file(layer), "w+", np.float16, shape)
+        room.flush()
+
+    def note(self, done: int) -> None:
+        """Write down of how many photos there are vectors now."""
+        replace_file(self.folder / "done.json", lambda part: part.write_text(json.dumps(done)))
+
+    def _file(self, layer: str) -> Path:
+        return self.folder / f"{layer}.npy"
+
+
+def open_vectors(
+    folder: Path,
+    network: Network,
+    photos: Sequence[Path],
+    layers: tuple[str, ...],
+    fit: str,
+    grid: int,
+) -> VectorFolder:
+    """Open the part of a folder that is for these weights, layers and photos."""
+    asked = [network.name, network.provenance.sha256, fit, grid, *layers]
+    asked += [f"{photo} {photo.stat().st_size}" for photo in photos]
+    key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
+    inside = folder / key
+    inside.mkdir(parents=True, exist_ok=True)
+    return VectorFolder(inside, layers)
+
+
+def fill_vectors(
+    kept: VectorFolder, network: Network, photos: Sequence[Path], fit: str, grid: int
+) -> Iterator[int]:
+    """Compute the vectors that are missing; yield after each batch of how many there are."""
+    done = kept.done
+    while done < len(photos):
+        some = photos[done : done + BATCH]
+        found = _vectors(network, some, kept.layers, fit, grid)
+        for layer, vectors in found.items():
+            if done == 0:
+                kept.make(layer, len(photos), vectors.shape[1])
+            room = kept.open(layer, "r+")
+            room[done : done + len(some)] = vectors
+            del room  # which writes it
+        done += len(some)
+        kept.note(done)
+        yield done
+
+
+def _vectors(
+    network: Network, photos: Sequence[Path], layers: Sequence[str], fit: str, grid: int
+) -> Mapping[str, Vectors]:
+    """Return each layer's vectors (N, D) of some photos."""
+    pictures = (framed(Image.open(photo), network.preprocessing, fit) for photo in photos)
+    pixels = torch.cat([to_pixels(picture, network.preprocessing) for picture in pictures])
+    maps = maps_of(network, pixels, layers)
+    return {layer: _shrunk(maps[layer], grid).half().cpu().numpy() for layer in layers}
+
+
+@torch.no_grad()
+def _shrunk(maps: Tensor, grid: int) -> Tensor:
+    """Average maps (N, C, H, W) to the grid where they are larger: (N, C x h x w)."""
+    height, width = (min(length, grid) for length in maps.shape[2:])
+    return F.adaptive_avg_pool2d(maps, (height, width)).flatten(1).clamp(-65504, 65504)
