@@ -42,7 +42,8 @@ def _weights_row(registry: "NetworkRegistry", name: str) -> tuple[str, ...]:
     if known is not None:
         found = (known.classes, known.licence, known.sha256[:12])
     size = megabytes(info.nbytes) if info.path else None
-    cells = (info.source, size, *found, megabytes(info.offered_nbytes))
+    to_fetch = ", ".join(f"{megabytes(each.nbytes)} ({each.publisher})" for each in info.offers)
+    cells = (info.source, size, *found, to_fetch)
     return name, info.state, *(str(each or "") for each in cells)
 
 
@@ -191,7 +192,9 @@ def verify_weights(
             continue
         try:
             provenance = registry.load(name).provenance
-            say(f"{name}: whole, {provenance.source}, sha256 {provenance.sha256 or 'none'}")
+            about = f": {provenance.description}" if provenance.description else ""
+            sha256 = provenance.sha256 or "none"
+            say(f"{name}: whole, {provenance.source}, sha256 {sha256}{about}")
         except models.WeightsInvalid as error:
             complain(f"{name}: {sentence(error)}")
             failed = True
