@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -62,8 +63,8 @@ class Captum:
         return chance
 
     @torch.no_grad()
-    def run(self, batch: int, stride: int = STRIDE) -> Tensor:
-        """Return the probability under each square, in row-major order."""
+    def run(self, batch: int, stride: int) -> Tensor:
+        """Return the probability under each square, (rows, columns)."""
         self.seen.clear()
         self.occlusion.attribute(
             self.pixels,
@@ -71,7 +72,8 @@ class Captum:
             strides=(self.pixels.shape[1], stride, stride),
             perturbations_per_eval=batch,
         )
-        return torch.cat(self.seen[1:])  # the first is the photo without a square
+        found = torch.cat(self.seen[1:])  # the first is the photo without a square
+        return found.view(-1, math.isqrt(len(found))).T  # it goes down before it goes right
 
     def best_batch(self) -> int:
         """Try the batches on a coarse grid, and return the fastest."""
@@ -104,12 +106,14 @@ def compare_with_captum(network: Network, photo: FramedPhoto, rounds: int) -> Ca
     found: dict[str, Any] = {}
 
     def ours() -> None:
-        found["ours"] = finish(occlude(network, photo, OcclusionRequest()))
+        found["ours"] = finish(
+            occlude(network, photo, OcclusionRequest(square=SQUARE, stride=STRIDE))
+        )
 
     def theirs() -> None:
-        found["captum"] = captum.run(batch)
+        found["captum"] = captum.run(batch, STRIDE)
 
     times = compare({"captum": theirs, "ours": ours}, rounds)
-    probability = torch.from_numpy(found["ours"].numbers["probability"]).flatten()
+    probability = torch.from_numpy(found["ours"].numbers["probability"])
     difference = float((probability - found["captum"]).abs().max())
     return Case(network.name, batch, times, difference)

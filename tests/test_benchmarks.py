@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import engine, gpu, peers, stopwatch
+from benchmarks import engine, gpu, occlusion, peers, stopwatch
 from models.networks.build import build
 from models.networks.catalogue import architecture
 from models.networks.network import Network
@@ -99,3 +99,15 @@ def test_the_gpu_benchmark_runs_on_the_cpu_too(
     assert head["device"] == "cpu"
     assert [row["units"] for row in rows] == list(gpu.UNITS)
     assert all(row["same_bytes"] and row["click"] > 0 for row in rows)
+
+
+def test_captum_s_occlusion_is_given_the_same_work(
+    monkeypatch: pytest.MonkeyPatch, toy: Network
+) -> None:
+    monkeypatch.setattr(occlusion, "SQUARE", 8)
+    monkeypatch.setattr(occlusion, "STRIDE", 4)
+    case = occlusion.compare_with_captum(toy, occlusion.photo_of(toy), rounds=1)
+    assert case.difference < 1e-6 and case.batch in occlusion.BATCHES
+    assert case.ratio == case.times["captum"].median / case.times["ours"].median
+    monkeypatch.setitem(occlusion.BARS, "toy", 2.0)
+    assert bench.occlusion_table([case]).splitlines()[-1].startswith("| toy | ")

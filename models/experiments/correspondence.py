@@ -22,6 +22,7 @@ from torch import Tensor
 
 from models.errors import InvalidChoice
 from models.experiments.features import high_layer, maps_of
+from models.experiments.plots import COLOURS, REST
 from models.experiments.requests import CorrespondenceRequest
 from models.experiments.shape import Progress, Table
 from models.networks.network import Network, Provenance
@@ -38,8 +39,6 @@ RANDOM, OBJECT = "random", "object"
 SEED = 0
 MOST_PARTS = 8
 NUMBERS = re.compile(r"\s*\d{1,5}\s*(,\s*\d{1,5}\s*){3}")
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99")
-
 Mask = tuple[int, int, int, int]
 """Top, left, bottom, right in input pixels; bottom and right are exclusive."""
 
@@ -135,7 +134,7 @@ def _draw_photo(found: Correspondence, number: int, axes: Axes) -> None:
 def _draw_bars(found: Correspondence, at: int, axes: Axes) -> None:
     names = list(found.deltas)
     chosen = [found.deltas[name][at] for name in names]
-    colours = [*COLOURS[: len(found.parts)], "#999999"]
+    colours = [*COLOURS[: len(found.parts)], REST]
     errors = [each.error for each in chosen]
     axes.barh(names, [each.mean for each in chosen], xerr=errors, color=colours, height=0.6)
     axes.invert_yaxis()

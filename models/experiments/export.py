@@ -6,44 +6,17 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Mapping
 from dataclasses import asdict
-from threading import Lock
-from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from models.experiments.plots import encode_figure
 from models.experiments.shape import Result
 from models.networks.network import Provenance
 
 ResultFormat = Literal["json", "npz", "csv", "svg", "png"]
-
-DPI = 150
-STYLE: Mapping[Any, Any] = MappingProxyType(
-    {
-        "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
-        "font.size": 8,
-        "axes.titlesize": 8,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.frameon": False,
-        "svg.fonttype": "none",
-        "svg.hashsalt": "deconvnet",
-        "text.parse_math": False,
-    }
-)
-METADATA: dict[str, dict[str, str | None]] = {
-    "svg": {"Date": None, "Creator": "deconvnet explorer"},
-    "png": {"Software": "deconvnet explorer"},
-}
-
-_ONE_AT_A_TIME = Lock()
-"""matplotlib's settings are the process's, and not made for several threads."""
 
 
 def encode_result(result: Result, form: ResultFormat) -> bytes:
@@ -56,7 +29,7 @@ def encode_result(result: Result, form: ResultFormat) -> bytes:
         case "csv":
             return to_csv(result).encode()
         case "svg" | "png":
-            return _draw(result, form)
+            return encode_figure(result.draw, form)
 
 
 def result_files(result: Result) -> dict[str, bytes]:
@@ -101,12 +74,3 @@ def to_csv(result: Result) -> str:
     writer.writerow(result.table.columns)
     writer.writerows(result.table.rows)
     return text.getvalue()
-
-
-def _draw(result: Result, form: Literal["svg", "png"]) -> bytes:
-    file = io.BytesIO()
-    with _ONE_AT_A_TIME, matplotlib.rc_context(dict(STYLE)):
-        figure = Figure(layout="constrained", facecolor="white")
-        result.draw(figure)
-        figure.savefig(file, format=form, dpi=DPI, metadata=METADATA[form])
-    return file.getvalue()

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from models import render
+from models.experiments.plots import COLOURS, REST
 from models.experiments.requests import MEAN, OcclusionRequest
 from models.experiments.shape import Table
 from models.networks.network import Provenance
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99")
-"""For the classes that are most often best; told apart by colour-blind readers too."""
-OTHERS = "#bbbbbb"
 MAP = "viridis"
 
 
@@ -213,7 +211,7 @@ def _draw_best(found: Occlusion, classes: Classes, axes: Axes, key: Axes) -> Non
     levels = np.full(classes.best.shape, len(named))
     for level, number in enumerate(named):
         levels[classes.best == number] = level
-    colours = [*COLOURS[: len(named)], OTHERS]
+    colours = [*COLOURS[: len(named)], REST]
     _heat(found, levels, axes, cmap=ListedColormap(colours), vmin=0, vmax=len(named))
     words = [_shorten(classes.labels[number]) for number in named]
     if len(counted) > len(named):

@@ -21,6 +21,7 @@ from torch import Tensor
 from models.errors import InvalidChoice
 from models.experiments.classes import score_layer
 from models.experiments.features import high_layer, maps_of
+from models.experiments.plots import COLOURS
 from models.experiments.requests import InvarianceRequest
 from models.experiments.shape import Progress, Table
 from models.networks.classes import find_class, label_of
@@ -35,8 +36,6 @@ BATCH = 16
 """So many copies go forward together."""
 SHOWN = 5
 """So many copies of the first photo are shown in the figure."""
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-
 Numbers = NDArray[np.floating]
 Colour = int | tuple[int, ...]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.errors import InvalidChoice
 from models.experiments.classes import score_layer
+from models.experiments.plots import COLOURS
 from models.experiments.requests import ProbeRequest
 from models.experiments.shape import Progress, Table
 from models.experiments.vectors import fill_vectors, open_vectors
@@ -106,7 +107,7 @@ class Probe:
         """Draw both accuracies over the layers."""
         figure.set_size_inches(5, 3.2)
         axes = figure.subplots()
-        ways = (("SVM", self.svm, "#4477aa"), ("softmax", self.softmax, "#ee6677"))
+        ways = (("SVM", self.svm, COLOURS[0]), ("softmax", self.softmax, COLOURS[1]))
         for name, values, colour in ways:
             mean, spread = 100 * values.mean(1), 100 * values.std(1)
             axes.errorbar(self.layers, mean, spread, label=name, color=colour, marker="o", ms=3)

@@ -57,7 +57,7 @@ CAPTION = {"svg": "Description", "pdf": "Subject", "png": "Description"}
 
 SVG = FigureFile()
 
-_ONE_AT_A_TIME = Lock()
+ONE_AT_A_TIME = Lock()
 """matplotlib's settings and fonts are the process's, and not made for several threads."""
 
 
@@ -206,7 +206,7 @@ def _encode(layout: Layout, file: FigureFile) -> bytes:
     form = file.format
     metadata = METADATA[form] | {CAPTION[form]: layout.caption}
     written = io.BytesIO()
-    with _ONE_AT_A_TIME, matplotlib.rc_context(SETTINGS):
+    with ONE_AT_A_TIME, matplotlib.rc_context(SETTINGS):
         figure = _draw(layout, "auto" if form == "png" else "none")
         figure.savefig(written, format=form, dpi=file.dpi or DPI, metadata=metadata)
     return written.getvalue()

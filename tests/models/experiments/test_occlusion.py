@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from models.networks.build import build
 from models.networks.network import Network
 from models.networks.preprocessing import FramedPhoto, Preprocessing, frame_photo, to_pixels
 from models.networks.steps import Dropout
+from models.weights.sources import Sources, load
 from tests.oracles import plain
 from tests.refusals import refused
 
@@ -155,15 +157,34 @@ def test_captum_finds_the_same_fall_of_probability(toy: Network, cat: Image.Imag
     np.testing.assert_allclose(theirs[0, 0].numpy(), total / count, atol=1e-6)
 
 
-def occluded_maps(network: Network, photo: FramedPhoto, layer: str, side: int) -> Tensor:
-    """Run a photo whole for each place of a square, at a stride of its side."""
+@pytest.mark.parametrize("name", ["alexnet", "zfnet", "vgg16"])
+def test_the_starters_probabilities_are_those_of_photos_run_whole(
+    name: str, cat: Image.Image, tmp_path: Path
+) -> None:
+    network = load(name, Sources(tmp_path, tmp_path, offline=True))
+    photo = framed(cat, network)
+    classes = ask(network, photo, square=64, stride=80, target="3").classes
+    pixels = occluded(network, photo, 64, 80)
+    expected = torch.softmax(plain(network)(pixels).flatten(1), 1)
+    assert classes is not None and len(expected) == 9
+    np.testing.assert_allclose(classes.probability.ravel(), expected[:, 3], atol=1e-5)
+    assert classes.best.ravel().tolist() == expected.argmax(1).tolist()
+
+
+def occluded(network: Network, photo: FramedPhoto, side: int, stride: int) -> Tensor:
+    """Lay a square on copies of a photo's pixels, one for each place."""
     pixels = to_pixels(photo.picture, network.preprocessing)
     photos = []
-    for top in range(0, pixels.shape[2] - side + 1, side):
-        for left in range(0, pixels.shape[3] - side + 1, side):
+    for top in range(0, pixels.shape[2] - side + 1, stride):
+        for left in range(0, pixels.shape[3] - side + 1, stride):
             photos.append(pixels.clone())
             photos[-1][..., top : top + side, left : left + side] = 0
-    maps: Tensor = plain(network, until=layer)(torch.cat(photos))
+    return torch.cat(photos)
+
+
+def occluded_maps(network: Network, photo: FramedPhoto, layer: str, side: int) -> Tensor:
+    """Run a photo whole for each place of a square, at a stride of its side."""
+    maps: Tensor = plain(network, until=layer)(occluded(network, photo, side, side))
     return maps.reshape(*maps.shape[:2], *(maps.shape[2:] or (1, 1)))
 
 
