@@ -117,7 +117,10 @@ def load_or_fetch(registry: "NetworkRegistry", choice: NamesWeights) -> "models.
 
 def import_weights(
     file: Annotated[
-        Path, typer.Argument(help="A .safetensors, .pth, .pth.zip, .onnx, .h5 or .keras file.")
+        Path,
+        typer.Argument(
+            help="A .safetensors, .pth, .pth.zip, .onnx, .h5, .keras or .caffemodel file."
+        ),
     ],
     network: Annotated[str, typer.Option(help="The network that the weights are for.")],
     classes: Annotated[
@@ -133,8 +136,8 @@ def import_weights(
 ) -> None:
     """Check a weights file of your own, and keep it as the network's weights.
 
-    Reads PyTorch's and Keras' formats, and the graph of an ONNX file; docs/weights.md lists them.
-    Nothing in the file is run, and nothing changes unless all of it is well.
+    Reads PyTorch's, Keras', Caffe's and ONNX' formats; docs/weights.md lists them. Nothing in the
+    file is run, and nothing changes unless all of it is well.
     """
     registry = open_registry()
     registry.weights(network)

@@ -194,6 +194,10 @@ SENTENCES: Mapping[str, str] = {
     ),
     "WeightsInvalid.too_large": "{file} has over {limit:,} bytes, the most that is read",
     "WeightsInvalid.no_onnx": "{file} is no whole ONNX file",
+    "WeightsInvalid.no_caffe": "{file} is no whole Caffe model",
+    "WeightsInvalid.oldest_caffe": (
+        "{file} is in Caffe's oldest form; Caffe's upgrade_net_proto_binary brings it up to date"
+    ),
     "WeightsInvalid.too_much_structure": (
         "{file} holds {megabytes} MB of structure beside its tensors, more than any network has"
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from models.errors import WeightsInvalid
 from models.networks.architecture import Architecture, Dense, Filters, Norm, Normalization, Pooling
 from models.networks.build import in_order
+from models.networks.preprocessing import Preprocessing
 from models.networks.steps import BatchNorm
 
 IDLE = {"Dropout", "Identity"}
@@ -76,6 +77,21 @@ class Match:
 def match(chain: Chain, architecture: Architecture) -> Match:
     """Match a chain with an architecture's rows; raises WeightsInvalid where they differ."""
     return _Matcher(chain, architecture).match()
+
+
+def describe_match(file: str, found: Match, shown: Preprocessing) -> dict[str, Any]:
+    """Return as metadata what a chain says beyond its tensors, and how photos are shown to it."""
+    resize = max(shown.resize, found.side)
+    metadata: dict[str, Any] = {
+        "preprocessing": asdict(replace(shown, size=found.side, resize=resize))
+    }
+    if found.unbiased:
+        metadata["unbiased"] = found.unbiased
+    if found.norm:
+        metadata["norm"] = asdict(found.norm)
+    if not found.whole:
+        metadata["source"] = f"imported from {file}, without its classifier"
+    return metadata
 
 
 class _Matcher:

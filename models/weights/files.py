@@ -20,6 +20,7 @@ from torch import Tensor
 
 from models.errors import WeightsInvalid
 from models.networks.architecture import Architecture
+from models.weights.caffe import read_caffe
 from models.weights.download import hash_of
 from models.weights.keras import read_keras
 from models.weights.naming import Naming, is_learned, rename
@@ -203,5 +204,6 @@ READERS: dict[str, Reader] = {
     ".h5": read_keras,
     ".hdf5": read_keras,
     ".keras": read_keras,
+    ".caffemodel": read_caffe,
 }
 """The format that an ending stands for; ``torch.save``'s, where it is none of these."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from models.errors import WeightsInvalid
 from models.networks.architecture import Architecture, Dense, Filters
-from models.weights.presets import preset
+from models.weights.presets import implied
 
 BLOCK = re.compile(r"block(\d)_conv(\d)")
 NUMBERED = re.compile(r"(conv2d|dense)(?:_(\d{1,6}))?")
@@ -41,7 +42,7 @@ def read_keras(path: Path, architecture: Architecture) -> tuple[dict[str, Tensor
     first = next((row.name for row in architecture.rows if isinstance(row, Dense)), "")
     if (rows := tensors.get(f"{first}.weight")) is not None:
         tensors[f"{first}.weight"] = _channels_first(rows, _last_maps(tensors, architecture))
-    return tensors, {"preprocessing": preset("keras", architecture)}
+    return tensors, {"preprocessing": asdict(implied("keras", architecture))}
 
 
 def _arrays(path: Path) -> dict[str, Tensor]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from models.errors import WeightsInvalid
 from models.networks.architecture import Architecture
 from models.networks.network import Network
 from models.networks.preprocessing import framed, to_pixels
-from models.weights.chain import Chain, Match, Operation, match
-from models.weights.presets import preset
+from models.weights.chain import Chain, Operation, describe_match, match
+from models.weights.presets import implied
+from models.weights.wire import fields
 
 MOST_BYTES = 2**30
 MOST_STRUCTURE = 2**22
@@ -44,7 +45,7 @@ FORMS = {
 """The attributes that are read: their type, and how many numbers they have."""
 FLOATS = ("FLOAT", "FLOAT16", "DOUBLE")
 PRODUCERS = {"tf2onnx": "keras", "keras2onnx": "keras", "onnx-caffe2": "caffe", "caffe2": "caffe"}
-"""How photos were shown to networks that came through these programs, where nobody says else."""
+"""Whose preprocessing was that of networks that came through these programs."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def read_onnx(path: Path, architecture: Architecture) -> tuple[dict[str, Tensor]
     """
     model = _parsed(path)
     found = match(_chain(path, model), architecture)
-    return found.tensors, _describe(path.name, found, model.producer_name, architecture)
+    shown = implied(PRODUCERS.get(model.producer_name, ""), architecture)
+    return found.tensors, describe_match(path.name, found, shown)
 
 
 def read_initializers(path: Path) -> dict[str, Tensor]:
@@ -121,23 +123,6 @@ def _run(runtime: Any, model: Any, output: str, pixels: NDArray[Any]) -> NDArray
     return found
 
 
-def _describe(file: str, found: Match, producer: str, architecture: Architecture) -> dict[str, Any]:
-    """Return as metadata what a graph says beyond its tensors."""
-    usual = architecture.preprocessing
-    preprocessing = asdict(usual)
-    if producer in PRODUCERS and usual.channels == 3:
-        preprocessing = preset(PRODUCERS[producer], architecture)
-    preprocessing |= {"size": found.side, "resize": max(usual.resize, found.side)}
-    metadata: dict[str, Any] = {"preprocessing": preprocessing}
-    if found.unbiased:
-        metadata["unbiased"] = found.unbiased
-    if found.norm:
-        metadata["norm"] = asdict(found.norm)
-    if not found.whole:
-        metadata["source"] = f"imported from {file}, without its classifier"
-    return metadata
-
-
 def _parsed(path: Path) -> Any:
     """Read a file's structure and numbers; raises WeightsInvalid before it takes much memory."""
     try:
@@ -167,50 +152,17 @@ MODEL_GRAPH, GRAPH_INITIALIZER, TENSOR_NUMBERS = 7, 5, (4, 9, 10)
 def _count_structure(content: bytes) -> int:
     """Count the bytes that are no numbers of tensors; raises ValueError, IndexError."""
     counted = len(content)
-    for number, start, end in _fields(content, 0, len(content)):
+    for number, start, end in fields(content, 0, len(content)):
         if number == MODEL_GRAPH:
-            for each, first, last in _fields(content, start, end):
+            for each, first, last in fields(content, start, end):
                 if each == GRAPH_INITIALIZER:
                     counted -= _count_numbers(content, first, last)
     return counted
 
 
 def _count_numbers(content: bytes, start: int, end: int) -> int:
-    fields = _fields(content, start, end)
-    return sum(last - first for number, first, last in fields if number in TENSOR_NUMBERS)
-
-
-def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield each field of a protobuf message, (number, start, end), that has a length."""
-    while start < end:
-        key, start = _varint(content, start)
-        match key & 7:
-            case 0:
-                _, start = _varint(content, start)
-            case 1:
-                start += 8
-            case 2:
-                length, start = _varint(content, start)
-                if start + length > end:
-                    raise ValueError("a field is longer than what holds it")
-                yield key >> 3, start, start + length
-                start += length
-            case 5:
-                start += 4
-            case _:
-                raise ValueError("no such kind of field")
-
-
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    """Read a number of variable length; return it and where it ends."""
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = content[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise ValueError("a number of more than ten bytes")
+    found = fields(content, start, end)
+    return sum(last - first for number, first, last in found if number in TENSOR_NUMBERS)
 
 
 def _chain(path: Path, model: Any) -> Chain:

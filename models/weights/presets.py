@@ -44,9 +44,10 @@ PRESETS: Mapping[str, Callable[[Architecture], Preprocessing]] = MappingProxyTyp
 """What each framework's weights were shown, at the size that the network has."""
 
 
-def preset(name: str, paper: Architecture) -> dict[str, Any]:
-    """Return a preset as the metadata of a weights file has it."""
-    return asdict(PRESETS[name](paper))
+def implied(name: str, paper: Architecture) -> Preprocessing:
+    """Return a preset where there is one and the network takes colours, else the paper's own."""
+    grey = paper.preprocessing.channels == 1
+    return PRESETS[name](paper) if name in PRESETS and not grey else paper.preprocessing
 
 
 def choose_preprocessing(chosen: str, paper: Architecture) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def choose_preprocessing(chosen: str, paper: Architecture) -> dict[str, Any]:
     Raises InvalidChoice where there is neither, WeightsInvalid for a file that says something else.
     """
     if chosen in PRESETS:
-        return preset(chosen, paper)
+        return asdict(PRESETS[chosen](paper))
     file = Path(chosen)
     try:
         content = file.read_bytes() if file.stat().st_size <= LONGEST_FILE else b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from torchvision.models import WeightsEnum, get_model_weights, list_models
 
@@ -10,7 +11,7 @@ from models.networks.architecture import ErrorRate, Filters
 from models.networks.catalogue import ARCHITECTURES
 from models.weights.download import Published
 from models.weights.packages import Packaged
-from models.weights.presets import preset
+from models.weights.presets import implied
 
 
 def torchvision_weights(name: str) -> WeightsEnum | None:
@@ -79,7 +80,7 @@ PACKAGED = {
         member_nbytes=65_465_382,
         filename="vgg16_trunk-64b551aa.safetensors",
         tensors=_keras_names("vgg16"),
-        metadata={"preprocessing": preset("keras", ARCHITECTURES["vgg16"])},
+        metadata={"preprocessing": asdict(implied("keras", ARCHITECTURES["vgg16"]))},
         licence="CC BY 4.0 (Simonyan & Zisserman)",
         description="VGG-16, ImageNet, convolutions only",
         head="vgg16_trunk",
