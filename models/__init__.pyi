@@ -53,6 +53,7 @@ from .projection.choice import (
 from .projection.citation import bibtex
 from .projection.contribution import Contributions, Target, contributions
 from .projection.export import encode_png, entry_names, to_npz, to_png_sheet, to_zip, way_suffix
+from .projection.feature import Inspection, Place, draw_filter, inspect_feature
 from .projection.figure import to_comparison, to_figure
 from .projection.record import Record, record_photo
 from .projection.selection import Unit
@@ -103,6 +104,7 @@ __all__ = [
     "Fit",
     "Frame",
     "FramedPhoto",
+    "Inspection",
     "InvalidChoice",
     "Invariance",
     "InvarianceRequest",
@@ -114,6 +116,7 @@ __all__ = [
     "Option",
     "OutOfMemory",
     "Part",
+    "Place",
     "Prediction",
     "Preprocessing",
     "Probe",
@@ -160,6 +163,7 @@ __all__ = [
     "correspond",
     "describe_layers",
     "draw",
+    "draw_filter",
     "draw_overlays",
     "encode_png",
     "encode_result",
@@ -173,6 +177,7 @@ __all__ = [
     "frame",
     "frame_photo",
     "import_weights",
+    "inspect_feature",
     "load",
     "look_up",
     "measure_invariance",

@@ -251,6 +251,13 @@ class Engine:
         record = await self.record(photo, network, fit)
         return await self.on_device(lambda: models.units_seeing(record, layer, pixel, top))
 
+    async def inspect(
+        self, photo: Photo, network: models.Network, layer: str, feature: int, fit: str
+    ) -> models.Inspection:
+        """Say where one feature map fires in a photo, and what feeds it; raises InvalidChoice."""
+        record = await self.record(photo, network, fit)
+        return await self.on_device(lambda: models.inspect_feature(record, layer, feature))
+
     async def overlay(
         self, photo: Photo, network: models.Network, view: models.Visualization, feature: int
     ) -> Image.Image:

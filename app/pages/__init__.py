@@ -1,6 +1,6 @@
 """The pages, a file a page."""
 
-from app.pages import compare, docs, explorer, figure, networks, pictures, start
+from app.pages import compare, docs, explorer, feature, figure, networks, pictures, start
 
-PAGES = (docs, compare, figure, pictures, start, explorer, networks)
+PAGES = (docs, compare, figure, pictures, feature, start, explorer, networks)
 ROUTERS = tuple(page.router for page in PAGES)

@@ -61,6 +61,11 @@ class Link(models.Choice, Address):
         written = {name: write_option(value) for name, value in own.items() if value is not None}
         return write_query(self, without={*IN_PATH, "unit", "weights"}) | written
 
+    def page_of(self, feature: int) -> WrittenAddress:
+        """Return the address of a map's own page; what is chosen in the layer stays behind."""
+        kept = self.into(self.layer).to(at=None, seed="unit", top=None)
+        return _address(f"{self.path}/{feature}", kept.query)
+
     @property
     def figure(self) -> WrittenAddress:
         """Return the address of the page of the view's figure."""

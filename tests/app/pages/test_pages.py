@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 from app.pages.compare import Compare, Preset, Side, Tile
 from app.pages.compare import Field as ColumnField
 from app.pages.docs import Docs
+from app.pages.feature import Feature, InputTile, MethodTile, Neighbour, PlaceTile
 from app.pages.figure import FigurePage
 from app.pages.layer_view import (
     Card,
@@ -87,12 +88,15 @@ CONTEXTS = {
     "compare/compare.html": Compare,
     "compare/_compare.html": Compare,
     "figure/figure.html": FigurePage,
+    "feature/feature.html": Feature,
+    "feature/_examples.html": Feature,
 }
 WITHOUT = {
     "base.html",
     "explorer/_pictures.html",
     "explorer/_words.html",
     "compare/_words.html",
+    "feature/_words.html",
 }
 """What all pages extend, and macros."""
 
@@ -130,6 +134,10 @@ def fields(kind: Any) -> set[str]:
         Tile,
         ColumnField,
         Preset,
+        PlaceTile,
+        MethodTile,
+        InputTile,
+        Neighbour,
     ],
 )
 def test_a_context_is_frozen_and_documented(kind: Any) -> None:
