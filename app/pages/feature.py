@@ -248,7 +248,8 @@ async def show_feature(
 
 def plain_link(link: Link) -> Link:
     """Keep of a link what a map's page knows of; one map alone has no difference to show."""
-    seen = link.to(at=None, feature=None, features=None, unit=None, top=None, seed="unit")
+    alone = {"at": None, "feature": None, "features": None, "unit": None, "top": None}
+    seen = link.to(seed="unit", rank="activation", target=None, **alone)
     return seen.to(show=None) if link.show == "difference" else seen
 
 

@@ -63,7 +63,8 @@ class Link(models.Choice, Address):
 
     def page_of(self, feature: int) -> WrittenAddress:
         """Return the address of a map's own page; what is chosen in the layer stays behind."""
-        kept = self.into(self.layer).to(at=None, seed="unit", top=None)
+        alone = self.into(self.layer).to(at=None, seed="unit", top=None)
+        kept = alone.to(rank="activation", target=None)
         return _address(f"{self.path}/{feature}", kept.query)
 
     @property

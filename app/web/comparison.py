@@ -119,19 +119,23 @@ async def _list(
 ) -> tuple[models.Choice | None, bool]:
     """Choose a column's maps, and tell whether the place asked for was cropped away."""
     choice = replace(column.choice, top=_top(engine, network, layer, column.choice))
+    if column.feature is None and column.at is None and choice.features is None:
+        return choice, False
+    choice = replace(choice, top=None, rank="activation", target=None)
     if column.feature is not None:
-        return replace(choice, top=None, features=(column.feature,)), False
+        return replace(choice, features=(column.feature,)), False
     if column.at is None:
-        return replace(choice, top=None) if choice.features else choice, False
+        return choice, False
     pixel = _pixel(photo, network, choice.fit, *column.at)
     if pixel is None:
         return None, True
-    units = await engine.units_at(photo, network, layer, pixel, choice.fit, choice.top or TOP)
+    top = _top(engine, network, layer, column.choice)
+    units = await engine.units_at(photo, network, layer, pixel, choice.fit, top)
     if not units:
         return None, False
     place = None if choice.seed == "map" else (units[0].y, units[0].x)
     features = tuple(unit.feature for unit in units)
-    return replace(choice, top=None, features=features, unit=place), False
+    return replace(choice, features=features, unit=place), False
 
 
 def _top(engine: Engine, network: models.Network, layer: str, choice: models.Choice) -> int:

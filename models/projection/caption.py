@@ -106,6 +106,8 @@ def digits(value: float) -> str:
 
 def _count(view: Visualization) -> str:
     count = len(view.projections)
+    if view.target:
+        return f"the {count} feature maps that add most to the score of “{view.target.label}”,"
     return "one feature map" if count == 1 else f"{count} feature maps, strongest first,"
 
 
@@ -116,6 +118,7 @@ def _listed(view: Visualization) -> str:
 
 def _map(each: Projection) -> str:
     place = f" ({each.unit[0]}, {each.unit[1]})" if each.unit else ""
+    adds = "" if each.contribution is None else f", adds {digits(each.contribution)}"
     left = "" if each.remaining is None else f", {digits(100 * each.remaining)} % remain"
     scale = f", {digits(each.scale)}" if each.scale else ", silent"
-    return f"{each.feature}{place}: {digits(each.activation)}{scale}{left}"
+    return f"{each.feature}{place}: {digits(each.activation)}{scale}{left}{adds}"

@@ -140,6 +140,17 @@ def test_a_close_up_is_drawn_as_the_one_unit(client: TestClient, image: str) -> 
     assert "random weights" in drawn_names(text)
 
 
+def test_what_speaks_for_a_class_is_drawn_and_named(client: TestClient, image: str) -> None:
+    data = {"image_id": image, "layer": "conv5", "rank": "contribution", "top": "2"}
+    told = client.post("/visualize", data=data).json()
+    text = figure(client, image, "conv5", rank="contribution").text
+    named = re.findall(r">map (\d+)", text)
+    assert named == [str(each["feature"]) for each in told["projections"]]
+    assert told["target"]["label"] in text
+    view = f"/images/{image}/zfnet/conv5?rank=contribution&top=1"
+    assert compare(client, view, f"{view}&feature=3").status_code == 200
+
+
 def test_a_place_is_drawn_by_the_units_that_fire_there(client: TestClient, image: str) -> None:
     view = f"/images/{image}/zfnet/conv4?at=120,160&top=2"
     text = compare(client, view, view).text
