@@ -94,7 +94,11 @@ async def make_answer(
 
     async def make() -> Answer:
         view = await engine.see(photo, network, choice)
-        content = await engine.beside(lambda: answers.encode(view, photo, media_type, decode_ms))
+        zipped = media_type == answers.ZIP
+        maps = await engine.activation_maps(photo, network, view) if zipped else ()
+        content = await engine.beside(
+            lambda: answers.encode(view, photo, media_type, decode_ms, maps)
+        )
         name = answers.file_name(view, answers.SUFFIXES[media_type])
         return Answer(content, name, answers.timings(view, decode_ms))
 

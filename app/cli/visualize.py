@@ -13,6 +13,7 @@ from app.cli.weights import load_or_fetch
 from app.web.choice import from_sent, takes
 
 if TYPE_CHECKING:
+    from app.photos.store import Photo
     from app.settings import Settings
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
@@ -78,9 +79,19 @@ def _visualize(
     media_type = next(
         media_type for media_type, name in answers.SUFFIXES.items() if f".{name}" == output.suffix
     )
-    content = answers.encode(view, photo, media_type)
+    maps = _activation_maps(network, photo, view) if media_type == answers.ZIP else ()
+    content = answers.encode(view, photo, media_type, maps=maps)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, (content,))
+
+
+def _activation_maps(
+    network: "models.Network", photo: "Photo", view: "models.Visualization"
+) -> list[Any]:
+    """Return the activation maps of a view's features, which only a ZIP asks for."""
+    framed = models.frame_photo(photo.picture, network.preprocessing, view.fit)
+    record = models.record_photo(network, framed)
+    return models.activation_maps(record, view.layer, [e.feature for e in view.projections])
 
 
 def _plan(images: list[Path], output: Path) -> Iterator[tuple[Path, Path]]:

@@ -282,6 +282,14 @@ class Engine:
         pictures = await self.beside(lambda: models.draw_overlays(record, maps))
         return Overlays(features, tuple(pictures))
 
+    async def activation_maps(
+        self, photo: Photo, network: models.Network, view: models.Visualization
+    ) -> list[Any]:
+        """Return the activation maps of a view's features, as arrays."""
+        record = await self.record(photo, network, view.fit)
+        features = [each.feature for each in view.projections]
+        return await self.on_device(lambda: models.activation_maps(record, view.layer, features))
+
     async def answer(
         self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Answer]]
     ) -> Answer:

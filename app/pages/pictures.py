@@ -70,7 +70,9 @@ async def show_archive(
 
     async def make(photo: Photo, view: models.Visualization) -> bytes:
         headers.update(_saved(answers.file_name(view, "zip")))
-        return await engine.beside(lambda: answers.encode(view, photo, answers.ZIP))
+        loaded = await engine.network(network, request.query_params.get("weights") or None)
+        maps = await engine.activation_maps(photo, loaded, view)
+        return await engine.beside(lambda: answers.encode(view, photo, answers.ZIP, maps=maps))
 
     content = await _visit(request, engine, uploads, (id, network, layer), make)
     return Response(content, media_type=answers.ZIP, headers=headers)

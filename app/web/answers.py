@@ -3,12 +3,14 @@
 import base64
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from PIL import Image
 
 import models
 from app.photos.store import Photo
 from app.web import documents
+from app.web.citation import bibtex
 from app.web.errors import NotAcceptable
 
 JSON, PNG, ZIP, NPZ = "application/json", "image/png", "application/zip", "application/x-npz"
@@ -45,9 +47,16 @@ def _quality(ranges: list[tuple[str, float]], media_type: str) -> float:
 
 
 def encode(
-    view: models.Visualization, photo: Photo, media_type: str, decode_ms: float = 0.0
+    view: models.Visualization,
+    photo: Photo,
+    media_type: str,
+    decode_ms: float = 0.0,
+    maps: Sequence[Any] = (),
 ) -> bytes:
-    """Write a view in one of the media types; the same view gives the same bytes."""
+    """Write a view in one of the media types; the same view gives the same bytes.
+
+    A ZIP takes the activation ``maps`` of the view's features, too.
+    """
     if media_type == PNG:
         return models.to_png_sheet(view)
     if media_type == NPZ:
@@ -57,7 +66,10 @@ def encode(
         for each in view.projections
     ]
     text = document(view, photo, pictures, decode_ms).model_dump_json()
-    return models.to_zip(view, text) if media_type == ZIP else text.encode()
+    if media_type != ZIP:
+        return text.encode()
+    texts = {"caption.txt": f"{models.caption(view)}\n", "citations.bib": bibtex([view])}
+    return models.to_zip(view, text, maps, texts)
 
 
 def file_name(view: models.Visualization, suffix: str) -> str:

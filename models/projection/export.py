@@ -6,9 +6,12 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -69,8 +72,16 @@ def entry_names(each: Projection, show: Show = "exact") -> tuple[str | None, str
     )
 
 
-def to_zip(view: Visualization, document: str) -> bytes:
-    """Pack the pictures and ``visualization.json``, uncompressed, all of one fixed date."""
+def to_zip(
+    view: Visualization,
+    document: str,
+    maps: Sequence[NDArray[np.floating]] = (),
+    texts: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
+    """Pack the pictures, ``visualization.json`` and ``texts`` by name, all of one fixed date.
+
+    With the activation ``maps`` (H, W) of the view's features the numbers come too, packed.
+    """
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo("visualization.json"), document)
@@ -79,6 +90,24 @@ def to_zip(view: Visualization, document: str) -> bytes:
             if name and each.picture:
                 archive.writestr(zipfile.ZipInfo(name), encode_png(each.picture))
             archive.writestr(zipfile.ZipInfo(patch), encode_png(each.patch))
+        for entry, text in texts.items():
+            archive.writestr(zipfile.ZipInfo(entry), text)
+        if maps:
+            _pack(archive, "arrays.npz", to_npz(view))
+            _pack(archive, "activation-maps.npz", _maps_to_npz(view, maps))
+    return file.getvalue()
+
+
+def _pack(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Put arrays, which are zero for the most part, into an archive."""
+    archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 1)
+
+
+def _maps_to_npz(view: Visualization, maps: Sequence[NDArray[np.floating]]) -> bytes:
+    """Write the activation maps (N, H, W) of a view's features, with their numbers."""
+    file = io.BytesIO()
+    features = np.array([each.feature for each in view.projections], np.int64)
+    np.savez(file, features=features, maps=np.stack(maps).astype(np.float32, copy=False))
     return file.getvalue()
 
 

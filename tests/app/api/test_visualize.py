@@ -209,6 +209,21 @@ def test_a_zip_holds_the_pictures_and_the_document(client: TestClient) -> None:
         Image.open(io.BytesIO(archive.read(name))).verify()
 
 
+def test_a_zip_holds_the_numbers_and_the_caption_too(client: TestClient) -> None:
+    answers = {
+        kind["accept"]: visualize(client, kind, top="2", layer="conv3") for kind in (ZIP, NPZ)
+    }
+    archive = zipfile.ZipFile(io.BytesIO(answers["application/zip"].content))
+    assert archive.read("arrays.npz") == answers["application/x-npz"].content
+    arrays = np.load(io.BytesIO(archive.read("arrays.npz")))
+    maps = np.load(io.BytesIO(archive.read("activation-maps.npz")))
+    assert maps["features"].tolist() == arrays["features"].tolist()
+    assert maps["maps"].shape == (2, 13, 13) and maps["maps"].dtype == np.float32
+    assert maps["maps"].max((1, 2)).tolist() == pytest.approx(arrays["activations"].tolist())
+    assert archive.read("caption.txt").startswith(b"ZFNet, conv3: projections of 2 feature maps")
+    assert b"@inproceedings{zeiler2014visualizing," in archive.read("citations.bib")
+
+
 def test_arrays_as_the_contract_has_them(client: TestClient) -> None:
     answer = visualize(client, NPZ, top="3", layer="conv3")
     assert answer.headers["content-type"] == "application/x-npz"

@@ -483,7 +483,8 @@ def test_a_card_and_the_list_can_be_saved(visit: Visit, scripting: bool, tmp_pat
     with page.expect_download() as archive:
         page.get_by_role("link", name="List as ZIP").click()
     names = zipfile.ZipFile(archive.value.path()).namelist()
-    assert len(names) == 19
+    assert len(names) == 19 + 4
+    assert {"arrays.npz", "activation-maps.npz", "caption.txt", "citations.bib"} < {*names}
     assert "visualization.json" in names
 
 
