@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from skimage import data
 
+from benchmarks.peers import Captum
 from benchmarks.stopwatch import compare
 from models import (
     Choice,
@@ -32,6 +33,7 @@ from models import (
     to_png_sheet,
     visualize,
 )
+from models.workbench import framed, peaks, record, strongest, to_pixels
 
 AT_ONCE = 4
 """How many requests are under way at any time of the load."""
@@ -53,16 +55,40 @@ def measure(rounds: int) -> dict[str, float]:
         times = compare(ways, 8 * rounds)
         fragment = _fragment(http, next(pictures), network, 8 * rounds)
         large = _fragment(http, _large_jpeg(), network, 4 * rounds)
+        beside = _beside_captum(http, pictures, 2 * rounds)
         loaded = _load(http, pictures, 12 * rounds)
     return {
         "POST /visualize (png, zfnet conv5, top 9), ms": 1000 * times["request"].median,
         "decode + forward + project + render alone, ms": 1000 * times["parts"].median,
         "request / parts": times["request"].median / times["parts"].median,
+        **beside,
         "explorer fragment beyond its projection, record held, ms": fragment,
         "the same for a photo of 12 megapixels, ms": large,
         **loaded,
         "throughput / engine's own rate": loaded[f"requests a second, {AT_ONCE} at a time"]
         * times["parts"].median,
+    }
+
+
+def _beside_captum(http: httpx.Client, photos: Iterator[bytes], rounds: int) -> dict[str, float]:
+    """Time a PNG of alexnet's conv5, top 16, over HTTP beside Captum's sixteen bare calls."""
+    folder = Path("nowhere")
+    network = load("alexnet", Sources(folder, folder, offline=True))
+    picture = Image.open(io.BytesIO(next(photos))).convert("RGB")
+    pixels = to_pixels(framed(picture, network.preprocessing), network.preprocessing)
+    seen = record(network, pixels)
+    units = peaks(seen, "conv5", strongest(seen, "conv5", 16))
+    captum = Captum(network, "conv5")
+    asked = {"network": "alexnet", "layer": "conv5", "top": "16"}
+    ways: dict[str, Callable[[], object]] = {
+        "captum": lambda: captum.project(pixels, units),
+        "request": lambda: ask(http, next(photos), asked),
+    }
+    times = compare(ways, rounds)
+    return {
+        "POST /visualize (png, alexnet conv5, top 16), ms": 1000 * times["request"].median,
+        "Captum's sixteen bare calls / that request": times["captum"].median
+        / times["request"].median,
     }
 
 
@@ -115,12 +141,15 @@ def _large_jpeg() -> bytes:
     return file.getvalue()
 
 
-def ask(http: httpx.Client, jpeg: bytes) -> float:
+ZFNET = {"network": "zfnet", "layer": "conv5", "top": "9"}
+
+
+def ask(http: httpx.Client, jpeg: bytes, asked: Mapping[str, str] = ZFNET) -> float:
     """Post a photo for a PNG sheet and return the seconds; raise HTTPStatusError if refused."""
     start = time.perf_counter()
     answer = http.post(
         "/visualize",
-        data={"network": "zfnet", "layer": "conv5", "top": "9"},
+        data=asked,
         files={"image": ("photo.jpg", jpeg, "image/jpeg")},
         headers={"Accept": "image/png"},
     )

@@ -11,23 +11,41 @@ from dataclasses import asdict
 from types import MappingProxyType
 
 import numpy as np
+from fpng_py import fpng_encode_image_to_memory
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngInfo, putchunk
 
 from models import render
 from models.networks.signal import Size
 from models.projection.choice import Show
 from models.projection.visualize import Projection, Visualization
 
+CHANNELS = {"RGB": 3, "RGBA": 4}
+"""The pictures that fpng packs; it takes a twelfth of Pillow's time, and a sixth more bytes."""
 COMPRESSION = {"compress_level": 1, "compress_type": zlib.Z_RLE}
-"""How PNGs are packed: projections are noisy, so that runs alone pack best, and fastest."""
+"""How Pillow packs the others: projections are noisy, so that runs alone pack best."""
+HEADER = 33
+"""How long a PNG's signature and its first chunk, IHDR, are together."""
 
 
 def encode_png(picture: Image.Image, metadata: PngInfo | None = None) -> bytes:
     """Write a picture as PNG, with this metadata and no other."""
+    if channels := CHANNELS.get(picture.mode):
+        packed: bytes = fpng_encode_image_to_memory(picture.tobytes(), *picture.size, channels)
+        return _with_metadata(packed, metadata) if metadata else packed
     file = io.BytesIO()
     picture.save(file, "PNG", pnginfo=metadata, **COMPRESSION)
+    return file.getvalue()
+
+
+def _with_metadata(packed: bytes, metadata: PngInfo) -> bytes:
+    """Put the chunks of metadata behind a PNG's header."""
+    file = io.BytesIO()
+    file.write(packed[:HEADER])
+    for kind, content, *_ in metadata.chunks:
+        putchunk(file, kind, content)
+    file.write(packed[HEADER:])
     return file.getvalue()
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -147,6 +150,47 @@ def test_a_png_keeps_every_level_and_says_nothing_more(cat: Image.Image) -> None
     cat.info["comment"] = "taken at home"
     again = opened(encode_png(cat))
     assert np.array_equal(np.asarray(again), np.asarray(cat)) and not again.info
+
+
+SIZES = [(1, 1), (1, 300), (300, 1), (7, 5), (224, 224), (1214, 668)]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1", "P"])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_png_of_any_size_and_mode_is_decoded_equal(size: tuple[int, int], mode: str) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), np.uint8)
+    levels[size[1] // 2 :] = 255  # noise above, paper below, as on a sheet
+    picture = Image.fromarray(levels).convert(mode)
+    again = opened(encode_png(picture))
+    assert np.array_equal(np.asarray(again.convert("RGBA")), np.asarray(picture.convert("RGBA")))
+
+
+def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Take a PNG apart: kind and content of every chunk, each with the right checksum."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    found, at = [], 8
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, content = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        assert struct.unpack_from(">I", data, at + 8 + length)[0] == zlib.crc32(kind + content)
+        found.append((kind, content))
+        at += 12 + length
+    return found
+
+
+def test_a_sheet_s_provenance_stands_behind_its_header(toy: Network, cat: Image.Image) -> None:
+    view = shown(toy, cat)
+    (header, _), (kind, content), *others = chunks(to_png_sheet(view))
+    assert (header, kind, others[-1]) == (b"IHDR", b"iTXt", (b"IEND", b""))
+    assert content.startswith(b"deconvnet\0")
+    assert json.loads(content.rpartition(b"\0")[2])["network"] == "toy"
+
+
+def test_pngs_made_at_once_are_those_made_alone(cat: Image.Image) -> None:
+    pictures = [cat.resize((200 + n, 150)) for n in range(16)]
+    alone = [encode_png(each) for each in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(encode_png, pictures)) == alone
 
 
 def test_a_sheet_is_one_png(toy: Network, cat: Image.Image) -> None:
