@@ -27,10 +27,20 @@ def scale_of(values: Numbers, percentile: float = PERCENTILE) -> float:
 
     Where nearly all is zero the percentile is, too; then the largest |value| is the scale.
     """
-    size = np.abs(values.astype(np.float64))
+    size = np.abs(values).ravel()
     if size.size == 0:
         return 0.0
-    return float(np.percentile(size, percentile)) or float(size.max())
+    return _percentile(size, percentile) or float(size.max())
+
+
+def _percentile(values: Numbers, percentile: float) -> float:
+    """Interpolate between the two nearest values, as numpy does in twice the time."""
+    place = percentile / 100 * (values.size - 1)
+    below = int(place)
+    above = min(below + 1, values.size - 1)
+    ordered = np.partition(values, (below, above))
+    low, high = float(ordered[below]), float(ordered[above])
+    return low + (high - low) * (place - below)
 
 
 def picture(values: Numbers, scale: float, channel_order: str = "RGB") -> Image.Image:

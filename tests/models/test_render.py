@@ -69,6 +69,14 @@ def test_the_scale_holds_all_but_half_a_percent() -> None:
     assert scale_of(values * signs) == pytest.approx(np.percentile(np.arange(1, 1001), 99.5))
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 1, 1), (3, 7, 5), (3, 163, 163)])
+def test_a_scale_is_numpy_s_percentile(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    for share in (99.0, 99.5):
+        expected = np.percentile(np.abs(values.astype(np.float64)), share)
+        assert scale_of(values, share) == pytest.approx(expected, rel=1e-12)
+
+
 def test_an_outlier_does_not_darken_the_rest() -> None:
     values = np.ones((3, 20, 20))
     values[0, 0, 0] = 1e6
