@@ -61,7 +61,7 @@ def test_below_a_linear_classifier_contributions_and_bias_add_up_to_the_score(to
     assert seen.scores is not None
     for number in range(4):
         total = sum(contributions(seen, "fc3", str(number)).values)
-        bias = float(toy.tensors()["fc4.bias"][number])
+        bias = toy.tensors()["fc4.bias"][number].item()
         assert total + bias == pytest.approx(float(seen.scores[0, number]), abs=1e-6)
 
 
