@@ -17,6 +17,8 @@ SMOOTH, LIT = 2.0, 2.5
 
 BACKGROUND = (255, 255, 255)
 ACTIVE = (255, 176, 0)
+RAMP = tuple(zip((44, 44, 44), ACTIVE, strict=True))
+"""The colours of no activation and of the largest, by channel."""
 
 
 Numbers = NDArray[np.floating]
@@ -89,6 +91,18 @@ def overlay(photo: Image.Image, values: Numbers) -> Image.Image:
     dim = Image.eval(photo.convert("L").convert("RGB"), lambda value: 20 + value * 2 // 5)
     lit = Image.blend(photo.convert("RGB"), Image.new("RGB", photo.size, ACTIVE), 0.35)
     return Image.composite(lit, dim, mask)
+
+
+def mosaic(levels: NDArray[np.uint8], columns: int, side: int) -> Image.Image:
+    """Lay levels (N, H, W) in rows side by side, each ``side`` x ``side``: dark to amber."""
+    rows = -(-len(levels) // columns)
+    canvas = Image.new("P", (columns * side, rows * side))
+    canvas.putpalette([round(d + (a - d) * n / 255) for n in range(256) for d, a in RAMP])
+    for number, each in enumerate(levels):
+        row, column = divmod(number, columns)
+        small = Image.fromarray(each).resize((side, side), Image.Resampling.BOX)
+        canvas.paste(small, (column * side, row * side))
+    return canvas
 
 
 def sheet(cells: Sequence[tuple[Image.Image | None, Image.Image | None, str]]) -> Image.Image:

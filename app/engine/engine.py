@@ -258,29 +258,46 @@ class Engine:
         record = await self.record(photo, network, fit)
         return await self.on_device(lambda: models.inspect_feature(record, layer, feature))
 
-    async def overlay(
-        self, photo: Photo, network: models.Network, view: models.Visualization, feature: int
-    ) -> Image.Image:
-        """Draw one map of a view over the photo; all the view's maps are drawn at once."""
-        features = tuple(each.feature for each in view.projections)
-        key = ("overlays", photo.id, identity(network), view.layer, view.fit, features)
-        pictures = await self._answered(
-            key, lambda: self._overlays(photo, network, view.layer, features, view.fit)
-        )
-        return pictures.of(feature)
+    async def select(
+        self, photo: Photo, network: models.Network, choice: models.Choice
+    ) -> models.Selected:
+        """Say which units a choice picks out, without walking any of them down."""
+        limit = self.settings.max_projections
+        record = await self.record(photo, network, choice.fit)
+        return await self.on_device(lambda: models.select(record, choice, limit=limit))
 
-    async def _overlays(
-        self,
-        photo: Photo,
-        network: models.Network,
-        layer: str,
-        features: tuple[int, ...],
-        fit: str,
-    ) -> "Overlays":
+    async def rank_maps(
+        self, photo: Photo, network: models.Network, choice: models.Choice
+    ) -> models.RankedMaps:
+        """Order all maps of a layer by the choice's rank."""
+        record = await self.record(photo, network, choice.fit)
+        return await self.on_device(lambda: models.rank_maps(record, choice))
+
+    async def patch(
+        self, photo: Photo, network: models.Network, fit: str, box: models.Box
+    ) -> Image.Image:
+        """Cut a receptive field out of the photo as the network saw it."""
         record = await self.record(photo, network, fit)
-        maps = await self.on_device(lambda: models.activation_maps(record, layer, features))
-        pictures = await self.beside(lambda: models.draw_overlays(record, maps))
-        return Overlays(features, tuple(pictures))
+        return await self.beside(lambda: models.cut_patch(record, box))
+
+    async def maps(
+        self, photo: Photo, network: models.Network, layer: str, fit: str
+    ) -> models.LayerMaps:
+        """Return all activation maps of a layer, held or computed."""
+        record = await self.record(photo, network, fit)
+
+        async def compute() -> models.LayerMaps:
+            return await self.on_device(lambda: models.layer_maps(record, layer))
+
+        return await self._answered(("maps", photo.id, identity(network), layer, fit), compute)
+
+    async def overlay(
+        self, photo: Photo, network: models.Network, layer: str, fit: str, feature: int
+    ) -> Image.Image:
+        """Draw one activation map over the photo."""
+        maps = await self.maps(photo, network, layer, fit)
+        record = await self.record(photo, network, fit)
+        return await self.beside(lambda: models.draw_map(record, maps, feature))
 
     async def activation_maps(
         self, photo: Photo, network: models.Network, view: models.Visualization
@@ -335,23 +352,6 @@ class Engine:
         self.registry.downloads.close()
         for pool in (self._loader, self._worker, self._encoders):
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-@dataclass(frozen=True)
-class Overlays:
-    """Activation maps of some features, each drawn over the photo."""
-
-    features: tuple[int, ...]
-    pictures: tuple[Image.Image, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Count the bytes that Pillow holds the pixels in (four a pixel)."""
-        return sum(4 * each.width * each.height for each in self.pictures)
-
-    def of(self, feature: int) -> Image.Image:
-        """Return the picture of one of the features."""
-        return self.pictures[self.features.index(feature)]
 
 
 def identity(network: models.Network) -> tuple[str, str, str]:

@@ -1,6 +1,7 @@
 """The explorer's page: a photo in a network, walked layer by layer."""
 
 import asyncio
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -10,6 +11,7 @@ from app.engine.engine import Engine
 from app.pages.layer_view import Explorer, explore, load_network, page_context, ways_on
 from app.pages.links import FIELDS, Click, Link, read_click, read_link
 from app.photos.store import Photo
+from app.photos.uploads import Uploads
 from app.web.dependencies import EngineHere, UploadsHere, admit
 from app.web.errors import Problem, problem_of
 from app.web.templates import is_partial, show
@@ -28,23 +30,27 @@ async def enter(
     engine: EngineHere,
     uploads: UploadsHere,
     network: str | None = None,
+    near: str = "",
 ) -> Response:
-    """Go to a network's last convolutional layer."""
+    """Go to a network's last convolutional layer, or to the one ``near`` where it has that."""
     photo = await uploads.find(id)
     try:
-        return RedirectResponse(str(await find_entry(request, engine, id, network)), 303)
+        return RedirectResponse(str(await find_entry(request, engine, id, network, near)), 303)
     except REFUSALS as error:
         return await refuse(request, engine, photo, error, network)
 
 
-async def find_entry(request: Request, engine: Engine, id: str, network: str | None) -> Link:
+async def find_entry(
+    request: Request, engine: Engine, id: str, network: str | None, near: str
+) -> Link:
     """Say where a photo's way through a network begins; raises UnknownNetwork, InvalidChoice."""
     if network is None:
         network = await asyncio.to_thread(engine.registry.default)
     link = read_link(id, network, "", request.query_params)
     layers = await admit(request, engine, lambda: layers_of(engine, link))
-    last = [layer.name for layer in layers if layer.kind == "conv"][-1]
-    return link.to(layer=last)
+    if near in {layer.name for layer in layers}:
+        return link.to(layer=near)
+    return link.to(layer=[layer.name for layer in layers if layer.kind == "conv"][-1])
 
 
 async def layers_of(engine: Engine, link: Link) -> list[models.LayerInfo]:
@@ -73,7 +79,7 @@ async def show_layer(
             link = await follow(engine, photo, link, click)
         if click or FIELDS & request.query_params.keys():
             return RedirectResponse(str(link), 303)
-        return await visit(request, engine, photo, link)
+        return await visit(request, engine, uploads, photo, link)
     except REFUSALS as error:
         return await refuse(request, engine, photo, error, network)
 
@@ -106,8 +112,11 @@ async def follow(engine: Engine, photo: Photo, link: Link, click: Click) -> Link
     return link.to(seed="unit", feature=click.feature, unit=unit)
 
 
-async def visit(request: Request, engine: Engine, photo: Photo, link: Link) -> Response:
+async def visit(
+    request: Request, engine: Engine, uploads: Uploads, photo: Photo, link: Link
+) -> Response:
     """Show what a link asks for, or how to get the weights that it takes."""
+    surround = partial(page_context, engine.registry, photo, uploads.sample(photo.id), link)
     try:
         seen, layers = await admit(request, engine, lambda: explore(engine, photo, link))
     except models.WeightsError as error:
@@ -116,14 +125,9 @@ async def visit(request: Request, engine: Engine, photo: Photo, link: Link) -> R
         if link.layer not in {layer.name for layer in layers}:
             known = [layer.name for layer in layers]
             raise models.UnknownLayer(link.network, link.layer[:40], known) from None
-        why = problem.detail
-        context = await asyncio.to_thread(
-            page_context, engine.registry, photo, link, layers, None, why
-        )
+        context = await asyncio.to_thread(surround, layers, None, problem.detail)
         return _show(request, context, problem)
-    return _show(
-        request, await asyncio.to_thread(page_context, engine.registry, photo, link, layers, seen)
-    )
+    return _show(request, await asyncio.to_thread(surround, layers, seen))
 
 
 def _show(request: Request, context: Explorer, problem: Problem | None = None) -> Response:

@@ -10,19 +10,22 @@ import models
 from app import VERSION
 from app.engine.engine import Engine
 from app.engine.registry import NetworkRegistry
-from app.pages.links import Link, archive_address, picture_address
+from app.pages.glance import Glance, glance
+from app.pages.links import ORDERS, Link, archive_address, legend_address, picture_address
+from app.pages.options import TOP, Option, Options, offer_tops, offer_words
+from app.photos.samples import Sample
 from app.photos.store import Photo
+from app.web.addresses import WrittenAddress
 from app.web.errors import Problem
 from app.web.fragments import WeightsOffer, weights_offer
 from app.web.sentences import sentence
 
-TOP = 9
-TOPS = (9, 16, 25, 64)
-"""How many maps a page offers to list."""
 PHOTO_SIDE = 342
 """Longest side in which a page shows the photo where there is no JavaScript, in CSS pixels."""
 BAR = (64, 52)
 """Largest width and height of a layer's bar, in CSS pixels."""
+MUCH_PADDING = 1 / 3
+"""From which share of zeros in its field on a unit at the border is flagged."""
 SMALL = 80
 """Pictures of fewer pixels than that are shown with their pixels."""
 USUAL: Mapping[str, Mapping[str, Any]] = {
@@ -31,23 +34,6 @@ USUAL: Mapping[str, Mapping[str, Any]] = {
     "no_such_class": {"rank": "activation", "target": None},
 }
 """What a page asks for instead of what cannot be had, by what the error's reason begins with."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One choice in a row of links; `text` is a value's own word, or a name to show."""
-
-    text: str
-    link: Link
-    chosen: bool
-
-
-@dataclass(frozen=True)
-class Options:
-    """A row of options under the name of what they choose."""
-
-    name: str
-    options: tuple[Option, ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +55,7 @@ class LayerTab:
 class Picture:
     """A picture on the page: where it is, and its size in pixels."""
 
-    address: str
+    address: WrittenAddress
     width: int
     height: int
 
@@ -84,10 +70,11 @@ class Card:
     """A projection: its numbers and pictures, and its receptive field.
 
     ``label`` is the class that a last layer's unit stands for. ``field`` is in pixels of the
-    network's input, ``outline`` in those of the photo. A silent unit has no ``projection``; a map
-    of a single unit has no ``overlay``. ``show`` says how the projection is drawn, ``scale`` at
-    which value it is full, ``remaining`` which share of its energy a difference shows;
-    ``contribution`` is what the map adds to the score of the class that maps are ranked for.
+    network's input, ``outline`` in those of the photo. A silent unit has no ``projection`` and no
+    ``legend``, the address of its scale; a map of a single unit has no ``overlay``. ``padded`` is,
+    for a unit at its map's border that could see much beyond the photo, where there are zeros,
+    which share of its field that is; 0 for all others. ``contribution`` is what the map adds to the
+    score of the class that maps are ranked for.
     """
 
     feature: int
@@ -99,11 +86,10 @@ class Card:
     projection: Picture | None
     patch: Picture
     overlay: Picture | None
-    show: models.Show
-    scale: float | None
-    remaining: float | None
+    legend: WrittenAddress | None
+    padded: float
     contribution: float | None
-    png: str
+    png: WrittenAddress
     link: Link
     chosen: bool
 
@@ -116,8 +102,10 @@ class LayerView:
     of the photo that the network sees; ``outside`` tells that the place is not in it. ``archive``
     is the address of the list as a ZIP. ``show`` says how projections are drawn, ``target`` for
     which class the maps listed speak, if they are ranked so; ``refusal`` is why either is not as
-    asked for. ``ranked`` tells that maps can be ranked for a class. ``replaced`` tells that the
-    link's weights are not here, and that those that win stand for them.
+    asked for. ``ranked`` tells that maps can be ranked for a class. ``shown`` and ``projected``
+    choose what pictures show, ``more`` are all other options. ``scores`` is the layer of class
+    scores. ``replaced`` tells that the link's weights are not here, and that those that win stand
+    for them.
     """
 
     cards: tuple[Card, ...]
@@ -128,14 +116,27 @@ class LayerView:
     side: int
     kept: models.Box
     outside: bool
-    shape: tuple[int, int, int]
-    archive: str | None
+    layer: models.LayerInfo
+    archive: WrittenAddress | None
     show: models.Show
     target: models.Target | None
     ranked: bool
     refusal: str | None
-    options: tuple[Options, ...]
+    shown: Options
+    projected: Options
+    more: tuple[Options, ...]
+    scores: Link | None
+    glance: Glance
     replaced: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return the layer's shape, (maps, rows, columns)."""
+        return self.layer.shape
+
+    def named_weights(self, link: Link) -> bool:
+        """Tell whether a link asks for weights by name, and they are here."""
+        return link.weights is not None and not self.replaced
 
     @property
     def named(self) -> str:
@@ -147,10 +148,12 @@ class LayerView:
 class Explorer:
     """A photo in a network; `view` is None while that has no weights, and `why` says so.
 
-    ``weights`` are the links to all the weights that are here.
+    ``weights`` are the links to all the weights that are here. ``sample`` is what the photo is, if
+    it comes with the project: then nobody can make the server forget it.
     """
 
     link: Link
+    sample: Sample | None
     width: int
     height: int
     title: str
@@ -191,6 +194,15 @@ def shown_size(width: int, height: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """What a choice picks out; ``refusal`` says why not all of what was asked for."""
+
+    choice: models.Choice
+    selected: models.Selected
+    refusal: str | None = None
+
+
+@dataclass(frozen=True)
 class Visit:
     """One visit of a page: what is asked, of which photo, network and layer.
 
@@ -206,29 +218,59 @@ class Visit:
 
     async def see(self) -> LayerView:
         """See what the link asks for; raises InvalidChoice."""
-        listed, firing, outside = await self._list()
-        view, choice, refusal = await self._view(listed or self._choice(top=1))
-        listed = listed and choice
-        projections = view.projections if listed else ()
-        close = await self._close(view, listed)
+        link, network = self.link, self.network
+        choice, firing, outside = await self._list()
+        listed = await self._select(choice or self._choice(top=1))
+        close = await self._close(listed if choice else None)
+        chosen = close.feature if close else None
+        show = listed.selected.show
         return LayerView(
-            tuple(self._card(each, listed, view, close) for each in projections if listed),
+            tuple(self._cards(listed, chosen)) if choice else (),
             close,
             firing,
-            view.predictions,
-            view.provenance,
-            view.frame.size,
-            view.frame.kept,
+            listed.selected.classes,
+            network.provenance,
+            self.frame.size,
+            self.frame.kept,
             outside,
-            self.layer.shape,
-            archive_address(self.link, listed) if listed else None,
-            view.show,
-            view.target,
-            self.network.classifier not in (None, self.layer.name),
-            refusal if listed else None,
-            (self._ways(view.show, close), *offer_options(self.link, self.layer)),
-            self.weights != self.link.weights,
+            self.layer,
+            archive_address(link, listed.choice) if choice else None,
+            show,
+            listed.selected.ranking.target if listed.selected.ranking else None,
+            self.speaks,
+            listed.refusal if choice else None,
+            self._ways(show, close),
+            offer_words(link, "seed"),
+            (offer_words(link, "method"), offer_words(link, "fit"), offer_tops(link, self.layer)),
+            link.into(network.classifier) if network.classifier else None,
+            await self._glance(chosen),
+            self.weights != link.weights,
         )
+
+    @property
+    def frame(self) -> models.Frame:
+        """Return where the photo lies in the square that the network sees."""
+        size = self.photo.picture.size
+        return models.frame(size, self.network.preprocessing, self.link.fit)
+
+    @property
+    def version(self) -> str:
+        """Name what besides the address decides a picture."""
+        return cache_version(self.network)
+
+    @property
+    def speaks(self) -> bool:
+        """Tell whether the layer's maps can be ranked by what they add to a class."""
+        return self.network.classifier not in (None, self.layer.name)
+
+    async def _glance(self, close: int | None) -> Glance:
+        orders = [each for each in ORDERS if each != "contribution" or self.speaks]
+        ranks = self.link.order == "contribution" and self.speaks
+        choice = self._choice(rank="contribution" if ranks else "activation")
+        if not ranks or self.link.rank != "contribution":
+            choice = replace(choice, target=None)
+        ranked = await self.engine.rank_maps(self.photo, self.network, choice)
+        return glance(self.link, self.layer.shape, ranked, close, orders, self.version)
 
     async def _list(self) -> tuple[models.Choice | None, int | None, bool]:
         """Choose the maps to list; count those that fire at the place asked for.
@@ -263,72 +305,79 @@ class Visit:
             raise models.InvalidChoice(
                 "place_outside", y=y, x=x, rows=height - 1, columns=width - 1
             )
-        frame = models.frame((width, height), self.network.preprocessing, self.link.fit)
-        return frame.to_input(x + 0.5, y + 0.5)
+        return self.frame.to_input(x + 0.5, y + 0.5)
 
     def _choice(self, **maps: Any) -> models.Choice:
         usual = USUAL["contribution"] if "features" in maps else {}
         return self.link.choice(layer=self.layer.name, weights=self.weights, **{**maps, **usual})
 
-    async def _view(
-        self, choice: models.Choice
-    ) -> tuple[models.Visualization, models.Choice, str | None]:
-        """See a choice; what cannot be had of it as usual, and say why."""
+    async def _select(self, choice: models.Choice) -> Listed:
+        """Choose units; what cannot be had of a choice is as usual, and it is said why."""
         try:
-            return await self.engine.see(self.photo, self.network, choice), choice, None
+            return Listed(choice, await self.engine.select(self.photo, self.network, choice))
         except models.InvalidChoice as error:
             usual = next(
                 (way for reason, way in USUAL.items() if error.reason.startswith(reason)), None
             )
             if usual is None:
                 raise
-            view, seen, _ = await self._view(replace(choice, **usual))
-            return view, seen, sentence(error)
+            listed = await self._select(replace(choice, **usual))
+            return replace(listed, refusal=sentence(error))
 
-    async def _close(self, view: models.Visualization, listed: models.Choice | None) -> Card | None:
+    async def _close(self, listed: Listed | None) -> Card | None:
         """Find the unit to look at closely among the listed, or see it alone."""
         link = self.link
-        for each in view.projections:
-            if listed and link.feature in (None, each.feature) and link.unit in (None, each.unit):
-                return self._card(each, listed, view)
+        for card in self._cards(listed, None) if listed else ():
+            if link.feature in (None, card.feature) and link.unit in (None, card.unit):
+                return card
         if link.feature is None:
             return None
         asked = self._choice(features=(link.feature,), unit=link.unit)
-        view, alone, _ = await self._view(asked)
-        return self._card(view.projections[0], alone, view)
+        return next(self._cards(await self._select(asked), None))
 
-    def _card(
-        self,
-        each: models.Projection,
-        choice: models.Choice,
-        view: models.Visualization,
-        close: Card | None = None,
-    ) -> Card:
-        frame = models.frame(self.photo.picture.size, self.network.preprocessing, self.link.fit)
+    def _cards(self, listed: Listed, chosen: int | None) -> Iterator[Card]:
+        """Describe what is listed; ``chosen`` is the map looked at closely."""
+        for unit, box in zip(listed.selected.units, listed.selected.boxes, strict=True):
+            yield self._card(listed, unit, box, chosen)
 
-        def address(part: str) -> str:
-            return picture_address(
-                self.link, choice, each.feature, part, cache_version(self.network)
-            )
+    def _card(self, listed: Listed, unit: models.Unit, box: models.Box, chosen: int | None) -> Card:
+        place = None if self.link.seed == "map" else (unit.y, unit.x)
+        choice = listed.choice
+        if listed.selected.show != "difference":  # of itself, whatever else is listed
+            alone = USUAL["contribution"]  # which is what it ranks, not what it is
+            choice = replace(choice, top=None, features=(unit.feature,), **alone)
 
+        def picture(part: str, width: int, height: int) -> Picture:
+            address = picture_address(self.link, choice, unit.feature, part, self.version)
+            return Picture(address, width, height)
+
+        size = int(box.right - box.left), int(box.bottom - box.top)
+        fires, side = unit.activation != 0, self.frame.size
+        ranking = listed.selected.ranking
         return Card(
-            each.feature,
-            self._label(each.feature),
-            each.unit,
-            each.activation,
-            each.receptive_field,
-            frame.to_photo(each.receptive_field),
-            Picture(address("projection"), *each.picture.size) if each.picture else None,
-            Picture(address("patch"), *each.patch.size),
-            Picture(address("map"), frame.size, frame.size) if self.layer.shape[1] > 1 else None,
-            view.show,
-            each.scale,
-            each.remaining,
-            each.contribution,
-            address("card"),
-            self.link.to(feature=each.feature, unit=each.unit if choice.unit else None),
-            close is not None and close.feature == each.feature,
+            unit.feature,
+            self._label(unit.feature),
+            place,
+            unit.activation,
+            box,
+            self.frame.to_photo(box),
+            picture("projection", *size) if fires else None,
+            picture("patch", *size),
+            picture("map", side, side) if self.layer.shape[1] > 1 else None,
+            legend_address(self.link, choice, unit.feature) if fires else None,
+            self._padded(place, size) if place else 0.0,
+            ranking.values[unit.feature] if ranking else None,
+            picture_address(self.link, choice, unit.feature, "card", self.version),
+            self.link.to(feature=unit.feature, unit=place if listed.choice.unit else None),
+            unit.feature == chosen,
         )
+
+    def _padded(self, place: tuple[int, int], size: tuple[int, int]) -> float:
+        """Say which share of a border unit's field lies in zeros; 0 where that is little."""
+        _, height, width = self.layer.shape
+        inside = 0 < place[0] < height - 1 and 0 < place[1] < width - 1
+        share = 1 - size[0] * size[1] / self.layer.receptive_field**2
+        return 0.0 if inside or share < MUCH_PADDING else share
 
     def _ways(self, shown: models.Show, close: Card | None) -> Options:
         """Offer the ways to draw; a difference is that of the maps at the unit looked at."""
@@ -374,6 +423,7 @@ async def load_network(engine: Engine, link: Link) -> tuple[models.Network, str 
 def page_context(
     registry: NetworkRegistry,
     photo: Photo,
+    sample: Sample | None,
     link: Link,
     layers: Sequence[models.LayerInfo],
     view: LayerView | None,
@@ -385,6 +435,7 @@ def page_context(
     entries = {name: _network(registry, name, link) for name in known}
     return Explorer(
         link,
+        sample,
         photo.picture.width,
         photo.picture.height,
         architecture.title,
@@ -452,26 +503,6 @@ def _tabs(link: Link, layers: Sequence[models.LayerInfo]) -> Iterator[LayerTab]:
         height = max(2, BAR[1] * (shape.height / highest) ** 0.5)
         bar = round(width, 1), round(height, 1)
         yield LayerTab(name, kind, shape, bar, link.into(name), name == link.layer)
-
-
-def offer_options(link: Link, layer: models.LayerInfo) -> Iterator[Options]:
-    """Yield the rows of links that show the same layer in other ways."""
-    words = {option.name: option.words for option in models.options_of()}
-    for name in ("seed", "method", "fit"):
-        values = words[name]
-        links = [link.to(**{name: value}) for value in values]
-        chosen = getattr(link, name)
-        if name != "method":
-            links = [each.to(unit=None) for each in links]
-        pairs = zip(values, links, strict=True)
-        yield Options(name, tuple(Option(v, each, v == chosen) for v, each in pairs))
-    most = layer.shape.channels
-    tops = [top for top in TOPS if top < most] + [most] * (most < TOPS[-1])
-    current = min(link.top or TOP, most)
-    yield Options(
-        "top",
-        tuple(Option(str(top), link.to(top=top), top == current) for top in tops),
-    )
 
 
 def cache_version(network: models.Network) -> str:

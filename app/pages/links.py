@@ -15,6 +15,8 @@ FIELDS = {"row", "column", "y", "x"}
 IN_PATH = ("network", "layer")
 """The options that an address names before its query."""
 PRESSED = re.compile(r"(?:at|map-(\d{1,9}))-(\d{1,4})x(\d{1,4})\.([xy])")
+ORDERS = ("activation", "number", "contribution")
+"""What the maps of a layer may be sorted by."""
 COORDINATE = re.compile(r"-?\d{1,5}(\.\d{1,6})?")
 LAST = 0.999999
 
@@ -25,6 +27,7 @@ class Link(models.Choice, Address):
 
     ``at`` is a place (y, x) in pixels of the photo: the maps listed are those that fire there.
     ``feature`` and ``unit`` are the unit looked at closely; the strongest where they say nothing.
+    ``order`` and ``page`` say how all maps of the layer are laid out at a glance.
     A hash in ``weights`` is of those that whoever sent the link saw.
     """
 
@@ -33,6 +36,8 @@ class Link(models.Choice, Address):
     layer: str = ""
     at: tuple[int, int] | None = None
     feature: int | None = None
+    order: str = ORDERS[0]
+    page: int = 1
 
     def to(self, **changes: Any) -> Self:
         """Return the link to a neighbouring state."""
@@ -40,7 +45,7 @@ class Link(models.Choice, Address):
 
     def into(self, layer: str) -> Self:
         """Return the link to another layer; what was chosen in this one stays behind."""
-        return self.to(layer=layer, features=None, feature=None, unit=None)
+        return self.to(layer=layer, features=None, feature=None, unit=None, page=1)
 
     def choice(self, **changes: Any) -> models.Choice:
         """Return what is to be projected; the maps are only those that ``changes`` name."""
@@ -57,7 +62,10 @@ class Link(models.Choice, Address):
     def query(self) -> dict[str, str]:
         """Return the parameters that differ from their defaults."""
         looked_at = {"at": self.at, "feature": self.feature, "unit": self.unit}
-        own = looked_at | {"weights": self.weights}
+        laid_out = {"order": self.order, "page": self.page}
+        usual = {"order": ORDERS[0], "page": 1}
+        own = looked_at | {n: v for n, v in laid_out.items() if v != usual[n]}
+        own |= {"weights": self.weights}
         written = {name: write_option(value) for name, value in own.items() if value is not None}
         return write_query(self, without={*IN_PATH, "unit", "weights"}) | written
 
@@ -99,6 +107,8 @@ def read_state(link_type: type[L], query: Mapping[str, str], **path: str) -> L:
         **path,
         at=parse_unit(at) if at else None,
         feature=parse_number("feature", feature) if feature else None,
+        order=_order(query.get("order") or ORDERS[0]),
+        page=max(1, parse_number("page", query.get("page") or "1")),
     )
 
 
@@ -134,8 +144,22 @@ def picture_address(
     link: Link, choice: models.Choice, feature: int, part: str, cache_version: str
 ) -> WrittenAddress:
     """Return the address of one of a projection's pictures; what it names never changes."""
-    query = write_query(choice, without=IN_PATH) | {"v": cache_version}
+    alone = ("features",) if choice.features == (feature,) else ()
+    query = write_query(choice, without=(*IN_PATH, *alone)) | {"v": cache_version}
     return _address(f"{link.path}/{feature}/{part}.png", query)
+
+
+def legend_address(link: Link, choice: models.Choice, feature: int) -> WrittenAddress:
+    """Return the address of the scale that a projection is drawn in."""
+    query = write_query(choice, without=IN_PATH)
+    return _address(f"{link.path}/{feature}/legend", query)
+
+
+def sheet_address(link: Link, cache_version: str) -> WrittenAddress:
+    """Return the address of the sheet of all maps of a layer."""
+    shared = {"fit": link.fit, "weights": link.weights}
+    query = {name: value for name, value in shared.items() if value not in (None, "crop")}
+    return _address(f"{link.path}/maps.png", query | {"v": cache_version})
 
 
 def archive_address(link: Link, choice: models.Choice) -> WrittenAddress:
@@ -143,9 +167,23 @@ def archive_address(link: Link, choice: models.Choice) -> WrittenAddress:
     return _address(f"{link.path}/view.zip", write_query(choice, without=IN_PATH))
 
 
-def read_choice(network: str, layer: str, query: Mapping[str, str]) -> models.Choice:
-    """Read from a picture's address which view it belongs to; raises InvalidChoice."""
-    return read_query(models.Choice, query, network=network, layer=layer)
+def read_choice(
+    network: str, layer: str, query: Mapping[str, str], feature: int | None = None
+) -> models.Choice:
+    """Read from a picture's address which view it belongs to; raises InvalidChoice.
+
+    A ``feature`` whose address names no list of maps is seen alone.
+    """
+    choice = read_query(models.Choice, query, network=network, layer=layer)
+    if feature is None or choice.features is not None or choice.top is not None:
+        return choice
+    return replace(choice, features=(feature,))
+
+
+def _order(text: str) -> str:
+    if text not in ORDERS:
+        raise models.InvalidChoice("unknown_word", name="order", known=ORDERS, value=text[:40])
+    return text
 
 
 def _two(query: Mapping[str, str], first: str, second: str) -> str | None:

@@ -1,11 +1,11 @@
 """The pictures on the explorer's page, each at an address of its own, and what can be kept."""
 
 import io
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 from PIL import Image
 
 import models
@@ -17,13 +17,26 @@ from app.photos.store import Photo
 from app.photos.uploads import Uploads
 from app.web import answers
 from app.web.dependencies import EngineHere, UploadsHere, admit
+from app.web.templates import is_partial, show
 
-PHOTO_SIDE = 1200
+PHOTO_SIDES = {"photo": 1200, "small": 288}
+"""Longest side of a photo as pages show it, in pixels."""
 FOR_EVER = "private, max-age=31536000, immutable"
 
 Part = Literal["projection", "patch", "map", "card"]
 
 router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Legend:
+    """At which value a projection is full; ``remaining`` is what a difference leaves of it."""
+
+    feature: int
+    layer: str
+    show: models.Show
+    scale: float | None
+    remaining: float | None
 
 
 @router.get("/samples/{name}.jpg")
@@ -43,9 +56,13 @@ def takes_webp(request: Request) -> bool:
     return "image/webp" in request.headers.get("accept", "")
 
 
-@router.get("/images/{id}/photo.jpg")
+@router.get("/images/{id}/{size}.jpg")
 async def show_photo(
-    request: Request, id: str, engine: EngineHere, uploads: UploadsHere
+    request: Request,
+    id: str,
+    size: Literal["photo", "small"],
+    engine: EngineHere,
+    uploads: UploadsHere,
 ) -> Response:
     """Show an uploaded photo, from pixels that we wrote."""
 
@@ -53,9 +70,9 @@ async def show_photo(
         photo = await uploads.find(id)
 
         async def make() -> Answer:
-            return Answer(await engine.beside(lambda: _jpeg(photo.picture)))
+            return Answer(await engine.beside(lambda: _jpeg(photo.picture, PHOTO_SIDES[size])))
 
-        return await engine.answer(("photo", photo.id), make)
+        return await engine.answer((size, photo.id), make)
 
     answer = await admit(request, engine, work)
     return Response(answer.content, media_type="image/jpeg", headers=_cached(FOR_EVER))
@@ -66,16 +83,52 @@ async def show_archive(
     request: Request, id: str, network: str, layer: str, engine: EngineHere, uploads: UploadsHere
 ) -> Response:
     """Give all pictures of a view with a document of where they come from."""
-    headers: dict[str, str] = {}
+    choice = read_choice(network, layer, request.query_params)
 
-    async def make(photo: Photo, view: models.Visualization) -> bytes:
-        headers.update(_saved(answers.file_name(view, "zip")))
-        loaded = await engine.network(network, request.query_params.get("weights") or None)
+    async def work() -> Answer:
+        photo, loaded = await _find(engine, uploads, id, choice)
+        view = await engine.see(photo, loaded, choice)
         maps = await engine.activation_maps(photo, loaded, view)
-        return await engine.beside(lambda: answers.encode(view, photo, answers.ZIP, maps=maps))
+        content = await engine.beside(lambda: answers.encode(view, photo, answers.ZIP, maps=maps))
+        return Answer(content, answers.file_name(view, "zip"))
 
-    content = await _visit(request, engine, uploads, (id, network, layer), make)
-    return Response(content, media_type=answers.ZIP, headers=headers)
+    answer = await admit(request, engine, work)
+    return Response(answer.content, media_type=answers.ZIP, headers=_saved(answer.name))
+
+
+@router.get("/images/{id}/{network}/{layer}/maps.png")
+async def show_maps(
+    request: Request, id: str, network: str, layer: str, engine: EngineHere, uploads: UploadsHere
+) -> Response:
+    """Show all activation maps of a layer on one sheet, by number."""
+    choice = read_choice(network, layer, request.query_params)
+
+    async def work() -> tuple[bytes, models.Network]:
+        photo, loaded = await _find(engine, uploads, id, choice)
+        maps = await engine.maps(photo, loaded, layer, choice.fit)
+        return await engine.beside(lambda: models.encode_png(models.draw_sheet(maps))), loaded
+
+    content, loaded = await admit(request, engine, work)
+    return Response(content, media_type="image/png", headers=_kept(request, loaded))
+
+
+@router.get("/images/{id}/{network}/{layer}/strongest.png")
+async def show_strongest(
+    request: Request, id: str, network: str, layer: str, engine: EngineHere, uploads: UploadsHere
+) -> Response:
+    """Show what all of a layer's strongest map saw, over the whole frame."""
+    choice = models.Choice(network=network, layer=layer, seed="map", top=1)
+
+    async def work() -> tuple[bytes, models.Network]:
+        photo, loaded = await _find(engine, uploads, id, choice)
+        (each,) = (await engine.see(photo, loaded, choice)).projections
+        if each.picture is None:
+            raise models.InvalidChoice("silent", feature=each.feature, layer=layer)
+        picture = each.picture
+        return await engine.beside(lambda: models.encode_png(picture)), loaded
+
+    content, loaded = await admit(request, engine, work)
+    return Response(content, media_type="image/png", headers=_kept(request, loaded))
 
 
 @router.get("/images/{id}/{network}/{layer}/{feature}/{part}.png")
@@ -90,57 +143,83 @@ async def show_picture(
     uploads: UploadsHere,
 ) -> Response:
     """Show a projection, the patch that caused it, its activation map, or all as one card."""
+    choice = read_choice(network, layer, request.query_params, feature)
 
-    async def make(photo: Photo, view: models.Visualization) -> bytes:
-        loaded = await engine.network(network, request.query_params.get("weights") or None)
+    async def work() -> tuple[bytes, dict[str, str]]:
+        photo, loaded = await _find(engine, uploads, id, choice)
+        headers = _kept(request, loaded)
         if part == "card":
-            headers.update(_saved(f"{network}-{layer}-{feature}{models.way_suffix(view.show)}.png"))
-        if request.query_params.get("v") == cache_version(loaded):
-            headers["Cache-Control"] = FOR_EVER
-        if part == "card":
-            return await engine.beside(lambda: models.to_png_sheet(_only(view, feature)))
-        picture = await _picture(engine, photo, loaded, view, feature, part)
-        return await engine.beside(lambda: models.encode_png(picture))
+            view = await engine.see(photo, loaded, choice)
+            name = f"{network}-{layer}-{feature}{models.way_suffix(view.show)}.png"
+            one = _only(view, feature)
+            return await engine.beside(lambda: models.to_png_sheet(one)), headers | _saved(name)
+        picture = await PARTS[part](engine, photo, loaded, choice, feature)
+        return await engine.beside(lambda: models.encode_png(picture)), headers
 
-    headers = _cached("no-cache")
-    content = await _visit(request, engine, uploads, (id, network, layer), make)
+    content, headers = await admit(request, engine, work)
     return Response(content, media_type="image/png", headers=headers)
 
 
-async def _visit(
+@router.get("/images/{id}/{network}/{layer}/{feature}/legend", response_class=HTMLResponse)
+async def show_legend(
     request: Request,
-    engine: Engine,
-    uploads: Uploads,
-    names: tuple[str, str, str],
-    make: Callable[[Photo, models.Visualization], Awaitable[bytes]],
-) -> bytes:
-    """Find the view that a picture belongs to, and make something of it."""
-    id, network, layer = names
-    choice = read_choice(network, layer, request.query_params)
-
-    async def work() -> bytes:
-        photo = await uploads.find(id)
-        view = await engine.see(photo, await engine.network(network, choice.weights), choice)
-        return await make(photo, view)
-
-    return await admit(request, engine, work)
-
-
-async def _picture(
-    engine: Engine,
-    photo: Photo,
-    network: models.Network,
-    view: models.Visualization,
+    id: str,
+    network: str,
+    layer: str,
     feature: int,
-    part: Part,
+    engine: EngineHere,
+    uploads: UploadsHere,
+) -> Response:
+    """Say at which value a projection is drawn black, white or whole."""
+    choice = read_choice(network, layer, request.query_params, feature)
+
+    async def work() -> Legend:
+        photo, loaded = await _find(engine, uploads, id, choice)
+        view = await engine.see(photo, loaded, choice)
+        (each,) = _only(view, feature).projections
+        return Legend(feature, layer, view.show, each.scale, each.remaining)
+
+    legend = await admit(request, engine, work)
+    name = "explorer/_legend.html" if is_partial(request) else "explorer/legend.html"
+    return show(request, name, legend)
+
+
+async def _find(
+    engine: Engine, uploads: Uploads, id: str, choice: models.Choice
+) -> tuple[Photo, models.Network]:
+    """Find what an address names: the photo, and the network with its weights."""
+    return await uploads.find(id), await engine.network(choice.network, choice.weights)
+
+
+async def _projection(
+    engine: Engine, photo: Photo, network: models.Network, choice: models.Choice, feature: int
 ) -> Image.Image:
-    each = _only(view, feature).projections[0]
-    if part == "map":
-        return await engine.overlay(photo, network, view, feature)
-    picture = each.patch if part == "patch" else each.picture
+    view = await engine.see(photo, network, choice)
+    picture = _only(view, feature).projections[0].picture
     if picture is None:
         raise models.InvalidChoice("silent", feature=feature, layer=view.layer)
     return picture
+
+
+async def _patch(
+    engine: Engine, photo: Photo, network: models.Network, choice: models.Choice, feature: int
+) -> Image.Image:
+    selected = await engine.select(photo, network, choice)
+    for unit, box in zip(selected.units, selected.boxes, strict=True):
+        if unit.feature == feature:
+            return await engine.patch(photo, network, choice.fit, box)
+    raise models.InvalidChoice("not_listed", feature=feature, layer=selected.layer)
+
+
+async def _map(
+    engine: Engine, photo: Photo, network: models.Network, choice: models.Choice, feature: int
+) -> Image.Image:
+    layer = models.complete(network, choice).layer
+    assert layer is not None
+    return await engine.overlay(photo, network, layer, choice.fit, feature)
+
+
+PARTS = {"projection": _projection, "patch": _patch, "map": _map}
 
 
 def _only(view: models.Visualization, feature: int) -> models.Visualization:
@@ -151,14 +230,20 @@ def _only(view: models.Visualization, feature: int) -> models.Visualization:
     raise models.InvalidChoice("not_listed", feature=feature, layer=view.layer)
 
 
-def _jpeg(picture: Image.Image) -> bytes:
+def _jpeg(picture: Image.Image, longest: int) -> bytes:
     file = io.BytesIO()
-    if max(picture.size) > PHOTO_SIDE:  # without a copy of the full photo
-        scale = PHOTO_SIDE / max(picture.size)
+    if max(picture.size) > longest:  # without a copy of the full photo
+        scale = longest / max(picture.size)
         width, height = (max(1, round(edge * scale)) for edge in picture.size)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
     picture.save(file, "JPEG", quality=88)
     return file.getvalue()
+
+
+def _kept(request: Request, network: models.Network) -> dict[str, str]:
+    """Let a picture be kept for ever where its address names the weights that drew it."""
+    named = request.query_params.get("v") == cache_version(network)
+    return _cached(FOR_EVER if named else "no-cache")
 
 
 def _cached(how: str) -> dict[str, str]:

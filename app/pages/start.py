@@ -1,6 +1,7 @@
 """The start page: a photo is chosen here, and this is where problems are shown."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,8 +9,10 @@ from fastapi import APIRouter, File, Request, Response, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 import models
+from app.pages.links import Link
 from app.photos.samples import SAMPLES, Sample, find_sample, read_sample
 from app.settings import Settings
+from app.web.addresses import WrittenAddress
 from app.web.dependencies import EngineHere, UploadsHere, admit, check_fields
 from app.web.errors import Problem
 from app.web.fragments import Refusal
@@ -25,14 +28,32 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A layer on a photo's way up: what its strongest map sees, and where to look at it.
+
+    A unit of it sees ``field`` x ``field`` pixels.
+    """
+
+    layer: str
+    field: int
+    picture: WrittenAddress
+    link: Link
+
+
+@dataclass(frozen=True)
 class Start:
-    """The page where a photo is chosen; `problem` says why the last request was refused."""
+    """The page where a photo is chosen; `problem` says why the last request was refused.
+
+    ``stages`` are what layers of ``network`` see in the first sample; none where it has no weights.
+    """
 
     limit: int
     """Most bytes that a photo may have."""
     accept: str = ACCEPT
     samples: tuple[Sample, ...] = SAMPLES
     problem: Problem | None = None
+    network: str = ""
+    stages: tuple[Stage, ...] = ()
 
 
 def show_problem(request: Request, problem: Problem) -> Response:
@@ -47,9 +68,25 @@ def show_problem(request: Request, problem: Problem) -> Response:
 
 
 @router.get("/")
-def start(request: Request) -> Response:
+def start(request: Request, engine: EngineHere, uploads: UploadsHere) -> Response:
     """Ask for a photo."""
-    return show(request, "start/start.html", Start(_limit(request)))
+    registry = engine.registry
+    network = registry.default()
+    stages: tuple[Stage, ...] = ()
+    if registry.weights(network).state == "ready":
+        stages = tuple(find_stages(network, uploads.identify(read_sample(SAMPLES[0]))))
+    title = registry.architectures[network].title
+    page = Start(_limit(request), network=title, stages=stages)
+    return show(request, "start/start.html", page)
+
+
+def find_stages(network: str, photo: str) -> Iterator[Stage]:
+    """Yield the first, the middle and the last convolutional layer as a photo goes up."""
+    layers = [layer for layer in models.describe_layers(network) if layer.kind == "conv"]
+    for layer in dict.fromkeys((layers[0], layers[len(layers) // 2], layers[-1])):
+        link = Link(image=photo, network=network, layer=layer.name)
+        picture = WrittenAddress(f"{link.path}/strongest.png")
+        yield Stage(layer.name, layer.receptive_field, picture, link.to(seed="map"))
 
 
 def _limit(request: Request) -> int:

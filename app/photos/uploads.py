@@ -15,6 +15,7 @@ from app.engine.cache import ByteLRU
 from app.engine.single_flight import SingleFlight
 from app.photos.decoders import Decoders, limits_of
 from app.photos.decoding import Pixels, decode
+from app.photos.samples import SAMPLES, Sample, read_sample
 from app.photos.store import Photo, PhotoStore
 from app.settings import Settings
 from app.storage import ID, derive_id, read_secret
@@ -39,6 +40,7 @@ class Uploads:
             settings.data_dir / "photos", settings.upload_ttl, settings.upload_bytes
         )
         self._secret = read_secret(settings.data_dir / "secret")
+        self._samples = {self.identify(read_sample(each)): each for each in SAMPLES}
         self._decoders = Decoders(settings)
         self._readers = anyio.CapacityLimiter(settings.decoders)
         self._single_flight = SingleFlight()
@@ -59,9 +61,14 @@ class Uploads:
         )
 
     async def find(self, name: str) -> Photo:
-        """Return the photo of that id; raises NoSuchPhoto or PhotoExpired."""
+        """Return the photo of that id; raises NoSuchPhoto or PhotoExpired.
+
+        A sample is always here: it comes with the project.
+        """
         if photo := await self._recall(name):
             return photo
+        if sample := self.sample(name):
+            return await self.receive(read_sample(sample))
         if ID.fullmatch(name) and self._store.is_expired(name):
             raise PhotoExpired
         raise NoSuchPhoto(id=name[:64])
@@ -70,8 +77,17 @@ class Uploads:
         """Tell whether the photo of that id is kept, without counting that as a use."""
         return bool(ID.fullmatch(name)) and self._store.holds(name)
 
+    def sample(self, name: str) -> Sample | None:
+        """Return the sample that goes by that id, if one does."""
+        return self._samples.get(name)
+
     def forget(self, name: str) -> None:
-        """Delete the photo of that id and every trace of it; raises NoSuchPhoto."""
+        """Delete the photo of that id and every trace of it; raises NoSuchPhoto.
+
+        A sample stays: nobody else's links to it shall end.
+        """
+        if self.sample(name):
+            return
         self.cache.forget(name)
         try:
             if not ID.fullmatch(name):

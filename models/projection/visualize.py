@@ -11,13 +11,10 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from models import render
 from models.errors import InvalidChoice
 from models.networks.classes import label_of
 from models.networks.network import Network, Provenance
@@ -26,7 +23,7 @@ from models.networks.signal import Size
 from models.projection import selection, show, walk
 from models.projection.choice import TOP, Choice, Rank, Show, check
 from models.projection.contribution import Contributions, Target, check_target, contributions
-from models.projection.record import Record, activations, record_photo
+from models.projection.record import Record, record_photo
 from models.projection.selection import Unit
 from models.projection.walk import Reconstruction
 
@@ -37,8 +34,9 @@ LIMIT = 256
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class and its probability."""
+    """A class, the number of its unit in the last layer, and its probability."""
 
+    feature: int
     label: str
     probability: float
 
@@ -309,26 +307,9 @@ def predict(record: Record) -> tuple[Prediction, ...] | None:
     chances = torch.softmax(scores[0].double(), 0).sort(descending=True, stable=True)
     pairs = zip(chances.indices.tolist(), chances.values.tolist(), strict=True)
     return tuple(
-        Prediction(label_of(record.network, at), chance) for at, chance in list(pairs)[:PREDICTIONS]
+        Prediction(at, label_of(record.network, at), chance)
+        for at, chance in list(pairs)[:PREDICTIONS]
     )
-
-
-def activation_maps(
-    record: Record, layer: str, features: Sequence[int]
-) -> list[NDArray[np.floating]]:
-    """Compute feature maps (H, W) of a layer on the device; raise InvalidChoice for unknown ones.
-
-    ``draw_overlays`` draws them.
-    """
-    maps = activations(record, layer)[0]
-    check_features(layer, features, len(maps))
-    return list(maps[list(features)].cpu().contiguous().numpy())
-
-
-def draw_overlays(record: Record, maps: Sequence[NDArray[np.floating]]) -> list[Image.Image]:
-    """Draw feature maps (H, W) over the photo as the network saw it; needs no device."""
-    assert record.photo is not None, "only a photo's record can be drawn"
-    return [render.overlay(record.photo.picture, each) for each in maps]
 
 
 def units_seeing(record: Record, layer: str, pixel: tuple[int, int], top: int = TOP) -> list[Unit]:

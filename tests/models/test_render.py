@@ -12,14 +12,13 @@ from models import (
     Choice,
     Network,
     Sources,
-    activation_maps,
-    draw_overlays,
     frame_photo,
     load,
     record_photo,
     visualize,
 )
 from models.projection.choice import Method, Seed
+from models.projection.maps import draw_map, layer_maps
 from models.render import overlay, picture, scale_of, sheet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -163,5 +162,4 @@ def test_the_patch_and_the_activation_of_a_cat_look_as_golden_ones(
     feature = view.projections[0].feature
     golden("cat-conv3-patch", view.projections[0].patch)
     seen = record_photo(zfnet, frame_photo(cat, zfnet.preprocessing))
-    (drawn,) = draw_overlays(seen, activation_maps(seen, "conv3", [feature]))
-    golden("cat-conv3-activation", drawn)
+    golden("cat-conv3-activation", draw_map(seen, layer_maps(seen, "conv3"), feature))

@@ -319,7 +319,7 @@ def test_what_runs_beside_the_device_leaves_it_the_cores(engine: Engine) -> None
     assert run(engine.beside(torch.get_num_threads)) == 1
 
 
-def test_views_answers_and_overlays_share_one_budget(tmp_path: Path) -> None:
+def test_views_answers_and_maps_share_one_budget(tmp_path: Path) -> None:
     budget = 60_000
     engine = Engine(settings_in(tmp_path, random_weights=True, answer_bytes=budget))
 
@@ -331,13 +331,13 @@ def test_views_answers_and_overlays_share_one_budget(tmp_path: Path) -> None:
         for number in range(6):
             photo = square(f"photo {number}", 40 * number)
             view = await engine.see(photo, network, models.Choice(layer="c1", top=6))
-            await engine.overlay(photo, network, view, view.projections[0].feature)
+            await engine.overlay(photo, network, "c1", "crop", view.projections[0].feature)
             await engine.answer(("answer", photo.id), encoded)
             assert engine.answers.nbytes <= budget
 
     run(work())
     kinds = [first_of(key) for key in engine.answers.keys()]
-    assert set(kinds) == {"view", "overlays", "answer"}
+    assert set(kinds) == {"view", "maps", "answer"}
     held = [engine.answers.get(key) for key in engine.answers.keys()]
     assert engine.answers.nbytes == sum(each.nbytes for each in held if each)
     engine.close()
@@ -372,7 +372,7 @@ def test_a_click_reads_only_the_framed_photo(engine: Engine) -> None:
         first = await engine.see(square(), network, models.Choice(layer="c1"))
         gone = replace(square(), picture=Unreadable())
         again = await engine.see(gone, network, models.Choice(layer="c2"))
-        await engine.overlay(gone, network, again, again.projections[0].feature)
+        await engine.overlay(gone, network, "c2", "crop", again.projections[0].feature)
         assert again.frame == first.frame
 
     run(work())

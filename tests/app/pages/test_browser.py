@@ -205,14 +205,39 @@ def test_a_photo_that_is_too_large_is_refused_before_it_is_sent(
 
 
 @WITH_AND_WITHOUT
-def test_a_photo_can_be_forgotten(visit: Visit, scripting: bool) -> None:
-    page = visit(scripting=scripting, refused=[404]).open_sample("Rocket")
+def test_a_photo_can_be_forgotten(visit: Visit, tmp_path: Path, scripting: bool) -> None:
+    page = visit(scripting=scripting, refused=[404]).page
+    page.goto("/")
+    page.locator("input[type=file]").first.set_input_files(write(tmp_path, photo(80, 60)))
+    if not scripting:
+        page.get_by_role("button", name="Look at it").click()
+    page.wait_for_url(EXPLORER)
     page.wait_for_load_state("networkidle")
     address = page.url
-    page.get_by_role("button", name="Forget this photo").click()
+    expect(page.get_by_text("for everybody who has a link")).to_be_hidden()
+    page.get_by_text("Forget this photo").click()
+    expect(page.get_by_text("for everybody who has a link")).to_be_visible()
+    page.get_by_role("button", name="Forget it").click()
     page.wait_for_url("**/")
     page.goto(address)
     expect(page.get_by_role("alert")).to_contain_text("upload it again")
+
+
+def test_a_browser_lists_the_photos_it_explored_until_it_is_cleared(visit: Visit) -> None:
+    page = visit().open_sample("Cup")
+    page.get_by_role("link", name="conv3", exact=False).first.click()
+    expect(page.locator("h1")).to_have_text("conv3 of ZFNet")
+    page.goto("/")
+    recent = page.get_by_role("region", name="recent photos")
+    expect(recent.get_by_role("img", name="Recent photo 1")).to_be_visible()
+    expect(recent.locator("a")).to_have_count(1)
+    recent.locator("a").click()
+    expect(page.locator("h1")).to_have_text("conv3 of ZFNet")
+    page.goto("/")
+    page.get_by_role("button", name="Clear this list").click()
+    expect(recent).to_be_hidden()
+    page.reload()
+    expect(recent).to_be_hidden()
 
 
 # The network is walked
@@ -229,6 +254,7 @@ def test_a_layer_a_network_a_method_and_a_card_are_a_step_away(
     expect(page.locator("h1")).to_have_text("conv2 of ZFNet")
     page.get_by_role("link", name="AlexNet (one column)").click()
     expect(page.locator("h1")).to_have_text("conv2 of AlexNet (one column)")
+    page.locator("#more > summary").click()
     page.get_by_role("link", name="guided").click()
     expect(page.get_by_role("link", name="guided")).to_have_attribute("aria-current", "true")
     page.locator(".card a").nth(3).click()
@@ -394,6 +420,100 @@ def test_the_arrow_keys_walk_the_layers(visit: Visit) -> None:
     page.keyboard.press("ArrowRight")
     expect(page.locator("h1")).to_have_text("conv5 of ZFNet")
     expect(page.locator(".strip [aria-current]")).to_contain_text("conv5")
+
+
+def test_keys_walk_maps_methods_and_ways_and_lose_no_press(visit: Visit) -> None:
+    page = visit().open_sample()
+    maps = [int(text.split()[-1]) for text in page.locator(".cells a").all_inner_texts()]
+    for _ in range(4):
+        page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowLeft")
+    expect(page.locator("#close-title")).to_contain_text(f"Map {maps[3]}")
+    page.keyboard.press("m")
+    page.keyboard.press("m")
+    page.wait_for_url("**method=gradient**")
+    page.keyboard.press("s")
+    page.wait_for_url("**show=smooth**")
+    expect(page.locator("#close-title")).to_contain_text(f"Map {maps[3]}")
+    page.keyboard.press("/")
+    expect(page.locator(".strip [aria-current]")).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#keys")).to_be_hidden()
+
+
+def test_arrow_keys_aim_at_a_place_of_the_photo(visit: Visit) -> None:
+    page = visit().open_sample()
+    page.locator("#photo").focus()
+    for key in ("ArrowRight", "ArrowRight", "Shift+ArrowDown", "ArrowUp"):
+        page.keyboard.press(key)
+    # 451 x 300 from the middle: 2 x 2 % to the right, 10 - 2 % down
+    expect(page.locator("#aim")).to_contain_text("x 243, y 174")
+    expect(page.locator("h1")).to_have_text("conv5 of ZFNet")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**?at=174,243")
+
+
+@WITH_AND_WITHOUT
+def test_a_map_of_the_whole_layer_is_looked_at_and_its_neighbour(
+    visit: Visit, scripting: bool
+) -> None:
+    visitor = visit(scripting=scripting)
+    page = visitor.open_sample()
+    visitor.mark()
+    page.get_by_role("link", name="number").click()
+    expect(page.locator(".cells a").first).to_have_text(re.compile("0$"))
+    page.locator(".cells a").nth(17).click()
+    expect(page.locator("#close-title")).to_contain_text("Map 17")
+    expect(page.locator(".cells [aria-current]")).to_contain_text("17")
+    page.get_by_role("link", name="next map").click()
+    expect(page.locator("#close-title")).to_contain_text("Map 18")
+    page.get_by_role("link", name="page 2").click()
+    expect(page.locator(".cells a").first).to_contain_text("128")
+    visitor.check_same_document()
+    visitor.check_alone()
+
+
+@WITH_AND_WITHOUT
+def test_terms_are_explained_where_they_are_pressed(visit: Visit, scripting: bool) -> None:
+    page = visit(scripting=scripting).open_sample()
+    page.get_by_role("button", name="receptive field").click()
+    expect(page.locator("#term-field")).to_contain_text("All pixels that a unit is computed from")
+
+
+def test_what_was_opened_stays_open(visit: Visit) -> None:
+    page = visit().open_sample()
+    page.locator("#more > summary").click()
+    page.get_by_role("link", name="gradient").click()
+    page.wait_for_url("**method=gradient")
+    page.get_by_role("link", name="deconvnet", exact=True).click()
+    page.wait_for_url("**/conv5")
+    expect(page.get_by_role("link", name="guided")).to_be_visible()
+
+
+def test_the_page_says_what_is_computed_until_all_projections_are_here(visit: Visit) -> None:
+    page = visit().open_sample()
+    page.goto(page.url.replace("conv5", "conv3"))
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#busy")).to_be_hidden()
+    expect(page.locator("#busy")).to_contain_text("10 of 10 are here")
+
+
+@WITH_AND_WITHOUT
+def test_a_phone_shows_photo_and_projection_and_chooses_networks_from_a_list(
+    visit: Visit, scripting: bool
+) -> None:
+    page = visit(scripting=scripting, viewport={"width": 390, "height": 844}).open_sample()
+    if scripting:
+        for part in (page.locator("#photo"), page.locator("#close .signed")):
+            box = part.bounding_box()
+            assert box is not None and box["y"] + box["height"] <= 844
+    page.get_by_label("Network", exact=True).select_option("AlexNet (one column)")
+    if not scripting:
+        page.get_by_role("button", name="Go").click()
+    expect(page.locator("h1")).to_have_text("conv5 of AlexNet (one column)")
+    expect(page.get_by_role("link", name="conv1")).to_be_in_viewport()
 
 
 def test_no_quick_press_of_an_arrow_key_is_lost(visit: Visit) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from jinja2 import nodes
-from PIL import Image
+from PIL import Image, ImageChops
 from starlette.testclient import TestClient
 
 from app.pages.compare import Compare, Preset, Side, Tile
@@ -23,19 +23,20 @@ from app.pages.compare import Field as ColumnField
 from app.pages.docs import Docs
 from app.pages.feature import Feature, InputTile, MethodTile, Neighbour, PlaceTile
 from app.pages.figure import FigurePage
+from app.pages.glance import Cell, Glance
 from app.pages.layer_view import (
     Card,
     Detour,
     Explorer,
     LayerTab,
     LayerView,
-    Option,
-    Options,
     Picture,
 )
 from app.pages.links import Click, Link, read_click, read_link
 from app.pages.networks import Networks
-from app.pages.start import Start
+from app.pages.options import Option, Options
+from app.pages.pictures import Legend
+from app.pages.start import Stage, Start
 from app.photos.samples import SAMPLES, read_sample, thumbnail
 from app.web.folders import folder
 from app.web.fragments import Refusal, WeightsOffer
@@ -75,12 +76,16 @@ def addresses(text: str, ending: str) -> list[str]:
 # Contexts and templates agree
 
 
+PARTS = ("about", "absent", "close", "glance", "list", "networks", "photo", "terms", "ways")
 CONTEXTS = {
     "_problem.html": Refusal,
     "_download.html": WeightsOffer,
     "start/start.html": Start,
     "explorer/explorer.html": Explorer,
     "explorer/_explorer.html": Explorer,
+    **{f"explorer/_{part}.html": Explorer for part in PARTS},
+    "explorer/_legend.html": Legend,
+    "explorer/legend.html": Legend,
     "explorer/refused.html": Detour,
     "docs/docs.html": Docs,
     "networks/networks.html": Networks,
@@ -125,7 +130,10 @@ def fields(kind: Any) -> set[str]:
     [
         *dict.fromkeys(CONTEXTS.values()),
         LayerView,
+        Stage,
         Card,
+        Cell,
+        Glance,
         Picture,
         LayerTab,
         Option,
@@ -150,7 +158,7 @@ def test_a_context_is_frozen_and_documented(kind: Any) -> None:
 
 def test_our_javascript_is_small() -> None:
     scripts = [file for file in folder("static").glob("*.js")]
-    assert 0 < sum(file.stat().st_size for file in scripts) < 10_000
+    assert 0 < sum(file.stat().st_size for file in scripts) < 12_000
 
 
 @pytest.mark.parametrize("address", ["/", "", "?feature=0&unit=0,0", "/docs"])
@@ -179,7 +187,8 @@ def test_pictures_are_sized_lazy_and_cached_for_ever(client: TestClient, explore
     assert len(tags) == 1 + 3 + 27
     for tag in tags:
         assert re.search(r'width="\d+" height="\d+"', tag), tag
-        assert 'loading="lazy"' in tag or "photo.jpg" in tag
+        at_once = "photo.jpg" in tag or "/projection.png" in tag or "Patch of" in tag
+        assert ('loading="lazy"' in tag) == (not at_once), tag
         assert re.search(r'alt="[^"]+"', tag)
     for link in {*addresses(text, ".png"), *addresses(text, "photo.jpg")}:
         answer = client.get(link)
@@ -309,8 +318,8 @@ def test_other_weights_that_are_here_are_a_link_away(client: TestClient, explore
     starter = addresses(text, "projection.png")[0]
     assert client.get(first).content != client.get(starter).content
     assert client.get(first).headers["cache-control"].endswith("immutable")
-    (close,) = re.findall(r'href="([^"]+)#close" aria-current', random)
-    assert "weights=random" in close
+    chosen = re.findall(r'href="([^"]+)#close" aria-current', random)
+    assert len(chosen) == 2 and all("weights=random" in each for each in chosen)
 
 
 def test_a_link_to_weights_that_are_not_here_leads_to_those_that_are(
@@ -329,7 +338,121 @@ def test_random_weights_are_flagged(tmp_path: Path) -> None:
         assert "random weights: nothing was learned" in address.text
 
 
+# Before anything is projected
+
+
+def test_a_page_answers_without_projecting_anything(client: TestClient, explorer: str) -> None:
+    page(client, explorer.replace("conv5", "conv4"))
+    held = state_of(client).engine.answers.keys()
+    assert not [key for key in held if key[0] in {"walk", "view"} and "conv4" in str(key)]
+
+
+def test_a_projection_is_the_same_alone_and_in_a_list(client: TestClient, explorer: str) -> None:
+    alone = addresses(page(client, explorer), "projection.png")[3]
+    listed = alone.replace("?", "?top=9&")
+    one, other = (Image.open(io.BytesIO(client.get(each).content)) for each in (alone, listed))
+    assert one.size == other.size
+    apart = ImageChops.difference(one, other).convert("L").getextrema()
+    assert apart in {(0, 0), (0, 1)}  # sums of another batch round differently
+
+
+# The whole layer
+
+
+def test_the_whole_layer_is_on_one_sheet(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer)
+    sheet = re.search(r'<image id="sheet" href="([^"]+)" width="(\d+)" height="(\d+)"', text)
+    assert sheet
+    answer = client.get(html.unescape(sheet[1]))
+    assert Image.open(io.BytesIO(answer.content)).size == (int(sheet[2]), int(sheet[3]))
+    assert "immutable" in answer.headers["cache-control"]
+    corners = re.findall(r'<svg viewBox="(\d+) (\d+) 13 13"', text)
+    assert len(set(corners)) == 128
+    assert all(int(x) < int(sheet[2]) and int(y) < int(sheet[3]) for x, y in corners)
+
+
+def maps_of(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r'title="Map (\d+): activation', text)]
+
+
+def test_maps_are_sorted_by_strength_or_number_a_page_at_a_time(
+    client: TestClient, explorer: str
+) -> None:
+    pages = [page(client, f"{explorer}?page={number}") for number in (1, 2)]
+    by_strength = [feature for text in pages for feature in maps_of(text)]
+    assert sorted(by_strength) == list(range(256))
+    told = api(client, explorer, top="256")["projections"]
+    assert by_strength == [each["feature"] for each in told]
+    assert maps_of(page(client, f"{explorer}?order=number&page=2")) == list(range(128, 256))
+    assert maps_of(page(client, f"{explorer}?page=99")) == maps_of(pages[1])
+
+
+def test_maps_are_sorted_by_what_they_add_to_a_class(client: TestClient, explorer: str) -> None:
+    text = page(client, f"{explorer}?order=contribution")
+    told = api(client, explorer, top="256", rank="contribution")
+    assert maps_of(text) == [each["feature"] for each in told["projections"][:128]]
+    label = told["predictions"][0]["label"].replace("_", " ")
+    assert f"what they add to the score of {label}" in text
+    other = page(client, f"{explorer}?order=contribution&rank=contribution&target=3")
+    assert maps_of(other) != maps_of(text)
+    assert 'order=contribution"' not in page(client, explorer.replace("conv5", "fc8"))
+
+
+def test_the_map_looked_at_leads_to_its_neighbours_in_order(
+    client: TestClient, explorer: str
+) -> None:
+    text = page(client, f"{explorer}?order=number&feature=127")
+    links = {
+        rel: html.unescape(to) for rel, to in re.findall(r'rel="(prev|next)" href="([^"]+)"', text)
+    }
+    assert links == {
+        "prev": f"{explorer}?feature=126&order=number#close",
+        "next": f"{explorer}?feature=128&order=number&page=2#close",
+    }
+    assert re.findall(r'rel="(prev|next)"', page(client, f"{explorer}?order=number&feature=0")) == [
+        "next"
+    ]
+
+
+def test_a_class_leads_to_its_unit_in_the_last_layer(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer)
+    (first, *_) = api(client, explorer)["predictions"]
+    link = re.search(r'<a href="([^"]+)#close" title="Unit \d+ of fc8"', text)
+    assert link
+    close = page(client, html.unescape(link[1]))
+    assert re.search(rf'id="close-title">Map \d+ <span class="label">{first["label"]}', close)
+
+
+def test_a_unit_at_the_border_that_sees_much_padding_is_flagged(
+    client: TestClient, explorer: str
+) -> None:
+    # ZFNet's conv5 sees 139 x 139; its corner unit lies 75 x 75 pixels inside the photo.
+    (box,) = (
+        each["receptive_field"]
+        for each in api(client, explorer, features="5", unit="0,0")["projections"]
+    )
+    share = 1 - box["bottom"] * box["right"] / 139**2
+    flagged = False
+    for feature in range(40):
+        text = page(client, f"{explorer}?feature={feature}&unit=0,0")
+        if "silent here" not in text:
+            assert f"{100 * share:.0f} % of what it could see lies beyond" in text
+            flagged = True
+            break
+    assert flagged
+    assert "at the border of its map" not in page(client, f"{explorer}?feature=5&unit=6,6")
+
+
 # Addresses
+
+
+def test_another_network_is_entered_at_the_same_layer_where_it_has_that(
+    client: TestClient, explorer: str
+) -> None:
+    image = explorer.removesuffix("/zfnet/conv5")
+    to = client.get(f"{image}?network=alexnet&near=conv3&method=guided").url
+    assert str(to).endswith(f"{image}/alexnet/conv3?method=guided")
+    assert client.get(f"{image}?network=lenet5&near=conv3").url.path == f"{image}/lenet5/c2"
 
 
 def test_a_fragment_is_what_htmx_asks_for(client: TestClient, explorer: str) -> None:
@@ -359,6 +482,8 @@ def test_a_problem_is_a_fragment_that_changes_no_address(client: TestClient, exp
         ("seed=x", "one of unit, map"),
         ("feature=3&unit=13,0", "rows 0 to 12"),
         ("seed=map&feature=1&unit=1,1", "the whole map"),
+        ("order=beauty", "one of activation, number"),
+        ("page=x", "whole number"),
         ("feature=1&row=3", "give both row and column, or neither"),
         ("feature=1&column=3", "give both column and row, or neither"),
         ("x=3", "give both x and y, or neither"),
@@ -502,6 +627,29 @@ def test_a_forgotten_photo_is_gone(client: TestClient) -> None:
     assert client.get(f"{image}/photo.jpg").status_code == 404
 
 
+def test_a_photo_says_what_forgetting_means_before_the_button(
+    client: TestClient, explorer: str
+) -> None:
+    text = page(client, explorer)
+    assert text.index("for everybody who has a link to it") < text.index(">Forget it<")
+
+
+def test_a_sample_stays_whoever_forgets_it(client: TestClient) -> None:
+    place = client.post("/samples/coffee", headers=HTML)
+    assert "Forget" not in place.text and "one of the samples: Cup" in place.text
+    image = "/".join(place.url.path.split("/")[:3])
+    assert client.delete(image).status_code == 204
+    client.post(f"{image}/forget")
+    assert client.get(f"{image}/photo.jpg").status_code == 200
+
+
+def test_a_sample_is_here_before_anybody_chose_it(tmp_path: Path) -> None:
+    with client_in(tmp_path) as client:
+        uploads = state_of(client).uploads
+        image = uploads.identify(read_sample(SAMPLES[0]))
+        assert client.get(f"/images/{image}/small.jpg").status_code == 200
+
+
 def test_a_form_of_another_site_is_refused(client: TestClient) -> None:
     answer = client.post("/samples/coffee", headers={"origin": "http://elsewhere.example"})
     assert answer.status_code == 403
@@ -562,6 +710,22 @@ def test_a_sample_comes_with_the_package_and_a_credit(sample: Any) -> None:
     assert len(thumbnail(sample, "JPEG")) < 40_000
 
 
+def test_the_start_shows_a_photo_on_its_way_up(client: TestClient) -> None:
+    text = page(client, "/")
+    pictures = addresses(text, "strongest.png")
+    assert [each.split("/")[4] for each in pictures] == ["conv1", "conv3", "conv5"]
+    for each in pictures:
+        answer = client.get(each)
+        assert Image.open(io.BytesIO(answer.content)).size == (224, 224)
+        assert client.get(f"{each.removesuffix('/strongest.png')}?seed=map").status_code == 200
+
+
+def test_the_start_needs_no_weights(tmp_path: Path) -> None:
+    with client_in(tmp_path, networks="vgg19") as client:
+        text = page(client, "/")
+    assert "Choose a photo" in text and "strongest.png" not in text
+
+
 def test_every_sample_can_be_explored(client: TestClient) -> None:
     text = page(client, "/")
     for sample in SAMPLES:
@@ -614,7 +778,12 @@ def test_a_legend_prints_the_scale(client: TestClient, explorer: str) -> None:
     asked = {"network": "zfnet", "layer": "conv5", "top": "1", "show": "lit"}
     image = explorer.split("/")[2]
     (each,) = client.post("/visualize", data=asked | {"image_id": image}).json()["projections"]
-    assert f"{each['scale']:.2g} and more" in page(client, f"{explorer}?top=1&show=lit")
+    link = re.search(r'hx-get="([^"]+/legend[^"]*)"', page(client, f"{explorer}?top=1&show=lit"))
+    assert link
+    address, scale = html.unescape(link[1]), float(f"{each['scale']:.2g}")
+    for headers in (HTML, PARTIAL):  # a page without JavaScript, else a part of one
+        shown = client.get(address, headers=headers).text
+        assert f"{scale:g} and more" in shown
 
 
 def test_a_difference_is_that_of_the_maps_at_the_unit_looked_at(
@@ -624,7 +793,10 @@ def test_a_difference_is_that_of_the_maps_at_the_unit_looked_at(
     assert link
     text = page(client, link[1].replace("&amp;", "&"))
     assert 'aria-current="true">difference</a>' in text
-    assert "% of its energy is left" in text and "% left</span>" in text
+    links = {html.unescape(each) for each in re.findall(r'hx-get="([^"]+/legend[^"]*)"', text)}
+    assert len(links) > 1
+    for each in links:
+        assert "% of its energy is left" in client.get(each, headers=PARTIAL).text
 
 
 def test_a_difference_that_cannot_be_had_says_why_and_shows_the_maps_as_usual(

@@ -16,8 +16,6 @@ from models import (
     Network,
     UnknownLayer,
     Visualization,
-    activation_maps,
-    draw_overlays,
     frame,
     frame_photo,
     record_photo,
@@ -25,6 +23,7 @@ from models import (
 )
 from models.networks.build import build
 from models.networks.preprocessing import Box, Preprocessing, framed
+from models.projection.maps import draw_map, layer_maps
 from models.projection.record import Record, activations
 from models.projection.selection import Unit
 from models.projection.walk import project, project_maps
@@ -201,11 +200,11 @@ def test_an_unknown_layer_is_refused_with_those_that_there_are(
 
 def test_activation_pictures_are_of_maps_that_there_are(toy: Network, cat: Image.Image) -> None:
     seen = record(toy, cat)
-    drawn = draw_overlays(seen, activation_maps(seen, "conv1", [5, 0]))
-    assert [each.size for each in drawn] == [(32, 32)] * 2
+    maps = layer_maps(seen, "conv1")
+    assert draw_map(seen, maps, 5).size == (32, 32)
     for feature in (6, -1):
         with refused(InvalidChoice, match=f"conv1 has the feature maps 0 to 5, not {feature}"):
-            activation_maps(seen, "conv1", [0, feature])
+            draw_map(seen, maps, feature)
 
 
 # Dead units
