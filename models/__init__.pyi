@@ -21,6 +21,8 @@ from .experiments.correspondence import (
 )
 from .experiments.evolution import Evolution, evolve
 from .experiments.export import ResultFormat, encode_result, result_files
+from .experiments.filters import measure_filters
+from .experiments.frequencies import FirstLayer
 from .experiments.heatmaps import Occlusion
 from .experiments.invariance import Invariance, check_invariance, measure_invariance
 from .experiments.occlusion import check_occlusion, occlude
@@ -110,6 +112,7 @@ __all__ = [
     "Evolution",
     "EvolutionRequest",
     "FigureFile",
+    "FirstLayer",
     "Fit",
     "Frame",
     "FramedPhoto",
@@ -195,6 +198,7 @@ __all__ = [
     "layer_maps",
     "load",
     "look_up",
+    "measure_filters",
     "measure_invariance",
     "occlude",
     "options_of",

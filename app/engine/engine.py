@@ -307,6 +307,16 @@ class Engine:
         features = [each.feature for each in view.projections]
         return await self.on_device(lambda: models.activation_maps(record, view.layer, features))
 
+    async def first_layer(self, network: models.Network) -> models.FirstLayer:
+        """Measure a network's first filters; held like an answer."""
+
+        async def measure() -> models.FirstLayer:
+            found = await self.in_turns(models.measure_filters(network))
+            assert isinstance(found, models.FirstLayer), "a run ends in its result"
+            return found
+
+        return await self._answered(("filters", identity(network)), measure)
+
     async def answer(
         self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Answer]]
     ) -> Answer:

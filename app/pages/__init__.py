@@ -1,6 +1,16 @@
 """The pages, a file a page."""
 
-from app.pages import compare, docs, explorer, feature, figure, networks, pictures, start
+from app.pages import (
+    compare,
+    docs,
+    explorer,
+    feature,
+    figure,
+    filters,
+    networks,
+    pictures,
+    start,
+)
 
-PAGES = (docs, compare, figure, pictures, feature, start, explorer, networks)
+PAGES = (docs, compare, figure, pictures, feature, start, explorer, networks, filters)
 ROUTERS = tuple(page.router for page in PAGES)

@@ -65,6 +65,10 @@ SENTENCES: Mapping[str, str] = {
     "InvalidChoice.unknown_source": (
         "weights are {known}, or the first eight hex digits of their hash, not '{text}'"
     ),
+    "InvalidChoice.too_many_networks": "name up to {most} networks, not {count}",
+    "InvalidChoice.filters_are_grey": (
+        "the filters of {network} see grey; choose a network that sees colours"
+    ),
     "InvalidChoice.unknown_field": "there is no field {names} here; there are {known}",
     "InvalidChoice.dpi_out_of_range": "dpi is {least} to {most}, not {dpi}",
     "InvalidChoice.no_column": (

@@ -23,6 +23,7 @@ from app.pages.compare import Field as ColumnField
 from app.pages.docs import Docs
 from app.pages.feature import Feature, InputTile, MethodTile, Neighbour, PlaceTile
 from app.pages.figure import FigurePage
+from app.pages.filters import FiltersPage
 from app.pages.glance import Cell, Glance
 from app.pages.layer_view import (
     Card,
@@ -89,6 +90,7 @@ CONTEXTS = {
     "explorer/refused.html": Detour,
     "docs/docs.html": Docs,
     "networks/networks.html": Networks,
+    "filters/filters.html": FiltersPage,
     "_slips.html": Networks,
     "compare/compare.html": Compare,
     "compare/_compare.html": Compare,
