@@ -8,9 +8,23 @@ from app.pages import (
     figure,
     filters,
     networks,
+    paper,
     pictures,
     start,
+    story,
 )
 
-PAGES = (docs, compare, figure, pictures, feature, start, explorer, networks, filters)
+PAGES = (
+    docs,
+    compare,
+    figure,
+    pictures,
+    feature,
+    start,
+    explorer,
+    networks,
+    filters,
+    story,
+    paper,
+)
 ROUTERS = tuple(page.router for page in PAGES)

@@ -13,10 +13,11 @@ MAPS = 512
 
 @dataclass(frozen=True)
 class Size:
-    """A network's parameters, and the bytes that they take."""
+    """A network's parameters, the bytes that they take, and its multiply-adds for one photo."""
 
     title: str
     parameters: int
+    multiply_adds: int
 
     @property
     def nbytes(self) -> int:
@@ -47,8 +48,12 @@ def layers_of(name: str) -> tuple[models.LayerInfo, ...]:
 @cache
 def size_of(name: str) -> Size:
     """Count a network's parameters."""
-    parameters = sum(layer.parameters for layer in layers_of(name))
-    return Size(models.architectures()[name].title, parameters)
+    layers = layers_of(name)
+    return Size(
+        models.architectures()[name].title,
+        sum(layer.parameters for layer in layers),
+        sum(layer.multiply_adds for layer in layers),
+    )
 
 
 @cache

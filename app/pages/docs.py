@@ -1,8 +1,8 @@
 """The API described for people, from its own OpenAPI document; needs no JavaScript."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -23,6 +23,14 @@ class Field:
     description: str
 
 
+class Answer(NamedTuple):
+    """One way in which an operation may answer."""
+
+    status: str
+    media_types: str
+    meaning: str
+
+
 @dataclass(frozen=True)
 class Operation:
     """One method of one path."""
@@ -31,16 +39,21 @@ class Operation:
     path: str
     description: str
     fields: tuple[Field, ...]
-    answers: tuple[tuple[str, str, str], ...]
+    answers: tuple[Answer, ...]
 
 
 @dataclass(frozen=True)
 class Docs:
-    """The API's page: what it is, where this server is, and every operation."""
+    """The API's page: what it is, where this server is, what it answers, and every operation.
+
+    ``common`` are the answers that every operation may give; they stand once, here.
+    """
 
     title: str
     description: str
     server: str
+    answer: tuple[Field, ...]
+    common: tuple[Answer, ...]
     operations: tuple[Operation, ...]
 
 
@@ -48,13 +61,41 @@ class Docs:
 def show_docs(request: Request) -> Response:
     """Show every operation of the API, its parameters and its answers."""
     schema = request.app.openapi()
+    found = tuple(operations(schema))
+    common = common_answers(found)
     page = Docs(
         schema["info"]["title"],
         schema["info"]["description"],
         str(request.base_url).rstrip("/"),
-        tuple(operations(schema)),
+        tuple(answer_fields(schema, "VisualizationDocument")),
+        common,
+        tuple(_without(operation, common) for operation in found),
     )
     return show(request, "docs/docs.html", page)
+
+
+def common_answers(found: Sequence[Operation]) -> tuple[Answer, ...]:
+    """Return the answers that all operations may give, as the first lists them."""
+    shared = set[Answer].intersection(*(set(operation.answers) for operation in found))
+    return tuple(answer for answer in found[0].answers if answer in shared)
+
+
+def _without(operation: Operation, common: Sequence[Answer]) -> Operation:
+    own = tuple(answer for answer in operation.answers if answer not in common)
+    return replace(operation, answers=own)
+
+
+def answer_fields(schema: Mapping[str, Any], document: str, prefix: str = "") -> Iterator[Field]:
+    """Yield the fields of a document and of those inside it: `projections[].feature`."""
+    for name, each in schema["components"]["schemas"][document]["properties"].items():
+        yield _field(prefix + name, each)
+        inner = each
+        for one in each.get("anyOf", ()):
+            inner = one if one.get("type") != "null" else inner
+        many = "[]" if inner.get("type") == "array" else ""
+        link = inner.get("items", inner).get("$ref")
+        if link:
+            yield from answer_fields(schema, link.rpartition("/")[2], f"{prefix}{name}{many}.")
 
 
 def operations(schema: Mapping[str, Any]) -> Iterator[Operation]:
@@ -92,6 +133,6 @@ def _field(name: str, each: Mapping[str, Any]) -> Field:
     )
 
 
-def _answers(operation: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _answers(operation: Mapping[str, Any]) -> Iterator[Answer]:
     for status, answer in operation["responses"].items():
-        yield status, ", ".join(answer.get("content", {})), answer["description"]
+        yield Answer(status, ", ".join(answer.get("content", {})), answer["description"])

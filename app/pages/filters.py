@@ -1,5 +1,6 @@
 """First layers as filters and frequencies, and what their strides alias."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -13,6 +14,7 @@ from app.engine.engine import Answer, Engine, identity
 from app.pages.layer_view import Picture, cache_version
 from app.web.addresses import WrittenAddress
 from app.web.dependencies import EngineHere, admit
+from app.web.sentences import say_weights, sentence
 from app.web.templates import show
 
 USUAL = ("alexnet2012", "alexnet", "zfnet", "vgg16")
@@ -72,11 +74,19 @@ class FilterBank:
 
 
 @dataclass(frozen=True)
+class Absent:
+    """A network that is not shown, and why."""
+
+    title: str
+    why: str
+
+
+@dataclass(frozen=True)
 class FiltersPage:
-    """The first layers side by side; `absent` are those without weights here."""
+    """The first layers side by side; `absent` are those that could not be."""
 
     banks: tuple[FilterBank, ...]
-    absent: tuple[str, ...]
+    absent: tuple[Absent, ...]
 
     @property
     def strided(self) -> tuple[FilterBank, ...]:
@@ -93,10 +103,9 @@ class FiltersPage:
 async def show_filters(request: Request, engine: EngineHere, networks: str = "") -> Response:
     """Show the first layers of several networks side by side."""
     names = _names(engine, networks)
-    states = {name: engine.registry.weights(name).state for name in names}
-    ready = [name for name in names if states[name] == "ready"]
-    banks = await admit(request, engine, lambda: _banks(engine, ready))
-    absent = tuple(engine.registry.architectures[n].title for n in names if n not in ready)
+    shown = await admit(request, engine, lambda: _all(engine, names))
+    banks = tuple(each for each in shown if isinstance(each, FilterBank))
+    absent = tuple(each for each in shown if isinstance(each, Absent))
     return show(request, "filters/filters.html", FiltersPage(banks, absent))
 
 
@@ -112,8 +121,20 @@ def _names(engine: Engine, asked: str) -> list[str]:
     return names
 
 
-async def _banks(engine: Engine, names: Sequence[str]) -> tuple[FilterBank, ...]:
-    return tuple([await _bank(engine, name) for name in names])
+async def _all(engine: Engine, names: Sequence[str]) -> list[FilterBank | Absent]:
+    return [await _bank_or_why(engine, name) for name in names]
+
+
+async def _bank_or_why(engine: Engine, name: str) -> FilterBank | Absent:
+    """Measure a network, or say why it cannot be; nothing is fetched for it."""
+    info = await asyncio.to_thread(engine.registry.weights, name)
+    title = engine.registry.architectures[name].title
+    if info.state != "ready":
+        return Absent(title, say_weights(info))
+    try:
+        return await _bank(engine, name)
+    except models.WeightsError as error:
+        return Absent(title, sentence(error))
 
 
 async def _bank(engine: Engine, name: str) -> FilterBank:

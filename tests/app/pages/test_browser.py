@@ -640,7 +640,13 @@ STATES = {
     "no weights": "/vgg19/conv1_1",
     "problem": "/conv9",
     "docs": "/docs",
+    "networks": "/networks",
+    "filters": "/filters",
+    "story": "/story",
+    "paper": "/paper",
 }
+ALONE = ("start", "docs", "networks", "filters", "story", "paper")
+"""The pages that no photo belongs to."""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -651,7 +657,7 @@ def test_everybody_can_use_every_page(visit: Visit, scheme: str, width: int) -> 
     page = visitor.open_sample()
     explorer = page.url
     for name, address in STATES.items():
-        place = address if name in {"start", "docs"} else f"{explorer}{address}"
+        place = address if name in ALONE else f"{explorer}{address}"
         if name == "no weights":
             place = explorer.replace("/zfnet/conv5", address)
         elif address.startswith("/") and place.startswith("http"):

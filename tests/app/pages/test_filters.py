@@ -18,7 +18,8 @@ HTML = {"accept": "text/html"}
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("filters")
     (folder / "weights").mkdir()
-    save(own("alexnet2012", classes=10), folder / "weights" / "alexnet2012.safetensors")
+    save(own("alexnet2012", classes=10), folder / "weights" / "alexnet2012.pth")
+    (folder / "weights" / "vgg11.pth").write_bytes(b"no weights")
     with client_in(folder) as client:
         yield client
 
@@ -35,9 +36,11 @@ def test_one_s_own_weights_are_counted_and_named_as_such(client: TestClient) -> 
     assert "AlexNet (2012), your own weights:" in page and "a stride of 4 aliases" in page
 
 
-def test_a_network_without_weights_is_named(client: TestClient) -> None:
-    page = client.get("/filters?networks=zfnet_b", headers=HTML)
-    assert page.status_code == 200 and "ZFNet, layers 3-5" in page.text
+def test_networks_that_cannot_be_shown_say_why_beside_those_that_can(client: TestClient) -> None:
+    page = client.get("/filters?networks=zfnet_b,vgg11,alexnet2012", headers=HTML)
+    assert page.status_code == 200 and 'id="alexnet2012"' in page.text
+    assert "<b>ZFNet, layers 3-5 of 512, 1024, 512</b>: " in page.text
+    assert "<b>VGG-11 (A)</b>: vgg11.pth is" in page.text
 
 
 @pytest.mark.parametrize("part", ["filters", "spectra"])

@@ -36,8 +36,10 @@ from app.pages.layer_view import (
 from app.pages.links import Click, Link, read_click, read_link
 from app.pages.networks import Networks
 from app.pages.options import Option, Options
+from app.pages.paper import Paper
 from app.pages.pictures import Legend
 from app.pages.start import Stage, Start
+from app.pages.story import Story
 from app.photos.samples import SAMPLES, read_sample, thumbnail
 from app.web.folders import folder
 from app.web.fragments import Refusal, WeightsOffer
@@ -91,6 +93,8 @@ CONTEXTS = {
     "docs/docs.html": Docs,
     "networks/networks.html": Networks,
     "filters/filters.html": FiltersPage,
+    "story/story.html": Story,
+    "paper/paper.html": Paper,
     "_slips.html": Networks,
     "compare/compare.html": Compare,
     "compare/_compare.html": Compare,
@@ -101,6 +105,7 @@ CONTEXTS = {
 WITHOUT = {
     "base.html",
     "explorer/_pictures.html",
+    "story/_view.html",
     "explorer/_words.html",
     "compare/_words.html",
     "feature/_words.html",
@@ -163,7 +168,10 @@ def test_our_javascript_is_small() -> None:
     assert 0 < sum(file.stat().st_size for file in scripts) < 12_000
 
 
-@pytest.mark.parametrize("address", ["/", "", "?feature=0&unit=0,0", "/docs"])
+@pytest.mark.parametrize(
+    "address",
+    ["/", "", "?feature=0&unit=0,0", "/docs", "/networks", "/filters?networks=alexnet", "/story"],
+)
 def test_nothing_is_inline_and_nothing_comes_from_elsewhere(
     client: TestClient, explorer: str, address: str
 ) -> None:
