@@ -124,7 +124,7 @@ def _field(name: str, each: Mapping[str, Any]) -> Field:
     value_types = [
         value_type for value_type in each.get("anyOf", [each]) if value_type.get("type") != "null"
     ]
-    value_type = ", ".join(value_types[0].get("enum", [value_types[0].get("type", "")]))
+    value_type = ", ".join(value_types[0].get("enum", [value_types[0].get("type", "object")]))
     if value_types[0].get("contentMediaType") or value_types[0].get("format") == "binary":
         value_type = "file"
     default = each.get("default")
