@@ -13,7 +13,6 @@ from app.cli.weights import load_or_fetch
 from app.web.choice import from_sent, takes
 
 FORMATS = ("svg", "png", "npz", "csv", "json")
-NOTHING_KEPT = "nothing is kept of it"
 
 Photo = Annotated[Path, typer.Argument(help="A photo.", show_default=False)]
 Photos = Annotated[list[Path], typer.Argument(help="Photos.", show_default=False)]
@@ -81,7 +80,7 @@ def evolution(
     _check(output)
     asked = from_sent(models.EvolutionRequest, options)
     chosen = models.pick_device(read_settings(device=device).device)
-    with interruptible(NOTHING_KEPT):
+    with interruptible(None):
         write_result(_watch(models.evolve(run, data, asked, chosen), output.stem), output)
 
 
@@ -121,7 +120,7 @@ def _answer(
     network = load_or_fetch(NetworkRegistry(settings), asked)
     pictures = [read_photo_file(image, settings).picture for image in images]
     photos = [models.frame_photo(each, network.preprocessing, asked.fit) for each in pictures]
-    with interruptible(NOTHING_KEPT):
+    with interruptible(None):
         write_result(_watch(begin(network, photos, asked), output.stem), output)
 
 

@@ -32,12 +32,13 @@ def track_items(items: list[Any], title: str) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def interruptible(kept: str) -> Iterator[None]:
-    """End on Ctrl-C with a sentence that says what is kept."""
+def interruptible(kept: str | None) -> Iterator[None]:
+    """End on Ctrl-C with a sentence that says what is kept, None for nothing."""
     try:
         yield
     except KeyboardInterrupt:
-        complain(f"Interrupted; {kept}. The same command goes on from there.")
+        goes_on = f"{kept}. The same command goes on from there."
+        complain(f"Interrupted; {goes_on if kept else 'nothing of it is kept.'}")
         raise typer.Exit(INTERRUPTED) from None
 
 

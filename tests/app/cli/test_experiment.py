@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
+from app.cli.terminal import interruptible
 from tests.serving import Run, photo
 
 LENET = ("--network", "lenet5")
@@ -99,3 +101,13 @@ def test_probe_keeps_the_features(run: Run, classes: Path, tmp_path: Path) -> No
     assert run("experiment", "probe", classes, *asked, "-o", output)[0] == 0
     assert [row.partition(",")[0] for row in output.read_text().splitlines()[1:]] == ["c1", "p2"]
     assert len(list((tmp_path / "data" / "vectors").rglob("*.npy"))) == 2
+
+
+def test_an_interrupted_experiment_says_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    for kept, said in (
+        (None, "Interrupted; nothing of it is kept.\n"),
+        ("a is kept", "Interrupted; a is kept. The same command goes on from there.\n"),
+    ):
+        with pytest.raises(typer.Exit), interruptible(kept):
+            raise KeyboardInterrupt
+        assert capsys.readouterr().err == said
