@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         version=VERSION,
         lifespan=_live,
-        form_limits={"max_fields": 32, "max_files": 2, "max_part_size": 64 * 1024},
+        form_limits={"max_fields": 32, "max_files": 32, "max_part_size": 64 * 1024},
         docs_url=None,
         redoc_url=None,
     )

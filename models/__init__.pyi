@@ -34,7 +34,7 @@ from .experiments.requests import (
     OcclusionRequest,
     ProbeRequest,
 )
-from .experiments.shape import Progress, Result, finish
+from .experiments.shape import Progress, Result, Table, finish
 from .networks.architecture import Architecture, ErrorRate
 from .networks.catalogue import architectures, describe_layers
 from .networks.network import LayerInfo, Network, Provenance
@@ -150,6 +150,7 @@ __all__ = [
     "Source",
     "Sources",
     "State",
+    "Table",
     "Target",
     "TrainingConfig",
     "Unit",

@@ -1,12 +1,11 @@
 """Photos that were sent: forgetting them."""
 
-import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 
 from app.api.openapi import problems
-from app.web.dependencies import EngineHere, UploadsHere
+from app.web.dependencies import forget_photo
 
 router = APIRouter(tags=["api"])
 
@@ -18,10 +17,7 @@ router = APIRouter(tags=["api"])
     responses=problems(404, 422),
 )
 async def forget_image(
-    id: Annotated[str, Path(description="`image.id` of an earlier answer.")],
-    engine: EngineHere,
-    uploads: UploadsHere,
+    request: Request, id: Annotated[str, Path(description="`image.id` of an earlier answer.")]
 ) -> None:
     """Forget a photo and all that was computed from it."""
-    await asyncio.to_thread(uploads.forget, id)
-    engine.forget(id)
+    await forget_photo(request, id)

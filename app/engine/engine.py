@@ -232,11 +232,15 @@ class Engine:
     async def _record(
         self, key: Hashable, photo: Photo, network: models.Network, fit: str
     ) -> models.Record:
-        preprocessing = network.preprocessing
-        framed = await self.beside(lambda: models.frame_photo(photo.picture, preprocessing, fit))
+        framed = await self.framed(photo, network, fit)
         record = await self.on_device(lambda: models.record_photo(network, framed))
         self.records.put(key, record, record.nbytes)
         return record
+
+    async def framed(self, photo: Photo, network: models.Network, fit: str) -> models.FramedPhoto:
+        """Frame a photo as a network sees it, beside the device."""
+        preprocessing = network.preprocessing
+        return await self.beside(lambda: models.frame_photo(photo.picture, preprocessing, fit))
 
     async def units_at(
         self,

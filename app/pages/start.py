@@ -13,7 +13,7 @@ from app.pages.links import Link
 from app.photos.samples import SAMPLES, Sample, find_sample, read_sample
 from app.settings import Settings
 from app.web.addresses import WrittenAddress
-from app.web.dependencies import EngineHere, UploadsHere, admit, check_fields
+from app.web.dependencies import EngineHere, UploadsHere, admit, check_fields, forget_photo
 from app.web.errors import Problem
 from app.web.fragments import Refusal
 from app.web.templates import is_partial, show
@@ -125,8 +125,7 @@ async def receive_sample(
 
 
 @router.post("/images/{id}/forget")
-async def forget(id: str, engine: EngineHere, uploads: UploadsHere) -> RedirectResponse:
+async def forget(request: Request, id: str) -> RedirectResponse:
     """Forget a photo, and go back to the start."""
-    await asyncio.to_thread(uploads.forget, id)
-    engine.forget(id)
+    await forget_photo(request, id)
     return RedirectResponse("/", 303)

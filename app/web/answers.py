@@ -14,6 +14,7 @@ from app.web.citation import bibtex
 from app.web.errors import NotAcceptable
 
 JSON, PNG, ZIP, NPZ = "application/json", "image/png", "application/zip", "application/x-npz"
+CSV, SVG = "text/csv", "image/svg+xml"
 SUFFIXES = {JSON: "json", PNG: "png", ZIP: "zip", NPZ: "npz"}
 """Media type to file suffix, in the order of preference where the client has none."""
 

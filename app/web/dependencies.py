@@ -8,6 +8,7 @@ from fastapi import Depends, File, Form, Path, Request, UploadFile
 
 import models
 from app.engine.engine import ClientLeft, Engine
+from app.engine.jobs import Jobs
 from app.photos.store import Photo
 from app.photos.uploads import Uploads
 from app.web.errors import WrongMediaType
@@ -25,8 +26,14 @@ def uploads_of(request: Request) -> Uploads:
     return cast(Uploads, request.app.state.uploads)
 
 
+def jobs_of(request: Request) -> Jobs:
+    """Return the application's jobs."""
+    return cast(Jobs, request.app.state.jobs)
+
+
 EngineHere = Annotated[Engine, Depends(engine_of)]
 UploadsHere = Annotated[Uploads, Depends(uploads_of)]
+JobsHere = Annotated[Jobs, Depends(jobs_of)]
 
 
 async def read_photo(
@@ -41,16 +48,21 @@ async def read_photo(
 
     Raises InvalidChoice or WrongMediaType.
     """
+    await check_form(request)
+    file = image if image is not None and (image.filename or image.size) else None
+    if (file is None) == (image_id is None):
+        raise models.InvalidChoice("one_photo")
+    return PhotoInput(await file.read() if file else None, image_id)
+
+
+async def check_form(request: Request) -> None:
+    """Raise WrongMediaType for what is not sent as a form, InvalidChoice for an unknown field."""
     media_type = request.headers.get("content-type", "")
     if media_type and not media_type.startswith(
         ("multipart/form-data", "application/x-www-form-urlencoded")
     ):
         raise WrongMediaType(media_type=media_type[:60])
     await check_fields(request)
-    file = image if image is not None and (image.filename or image.size) else None
-    if (file is None) == (image_id is None):
-        raise models.InvalidChoice("one_photo")
-    return PhotoInput(await file.read() if file else None, image_id)
 
 
 async def check_fields(request: Request) -> None:
@@ -75,8 +87,41 @@ class PhotoInput:
         return await uploads.find(self.image_id or "")
 
 
+async def forget_photo(request: Request, id: str) -> None:
+    """Forget a photo and all that was computed from it; raises NoSuchPhoto."""
+    await asyncio.to_thread(uploads_of(request).forget, id)
+    engine_of(request).forget(id)
+    await jobs_of(request).forget(id)
+
+
 NameHere = Annotated[str, Path(description="A name from `GET /networks`.")]
 PhotoInputHere = Annotated[PhotoInput, Depends(read_photo)]
+
+
+async def read_photos(
+    request: Request,
+    image: Annotated[
+        list[UploadFile] | None,
+        File(description="A photo as `/visualize` takes it; several: repeated."),
+    ] = None,
+    image_id: Annotated[
+        list[str] | None, Form(description="`image.id` of an earlier answer; several: repeated.")
+    ] = None,
+) -> tuple[PhotoInput, ...]:
+    """Read from a form which photos are meant: those sent, then those named.
+
+    Raises InvalidChoice or WrongMediaType.
+    """
+    await check_form(request)
+    files = [await each.read() for each in image or () if each.filename or each.size]
+    inputs = [PhotoInput(data, None) for data in files]
+    inputs += [PhotoInput(None, id) for id in image_id or () if id]
+    if not inputs:
+        raise models.InvalidChoice("some_photo")
+    return tuple(inputs)
+
+
+PhotosHere = Annotated[tuple[PhotoInput, ...], Depends(read_photos)]
 
 
 async def admit(request: Request, engine: Engine, work: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -7,7 +7,9 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 import models
-from app.web.sentences import say_weights
+from app.engine.job_files import Job, State
+from app.web.addresses import url
+from app.web.sentences import say_weights, sentence
 
 
 class Document(BaseModel):
@@ -210,6 +212,18 @@ class DownloadDocument(Document):
     detail: str
 
 
+class JobDocument(Document):
+    """How far a job is."""
+
+    id: str
+    experiment: str
+    state: State
+    done: int = Field(description="How many of its `total` steps are done.")
+    total: int = Field(description="0 while it is not known.")
+    detail: str = Field(description="What is done now; of a failed one, why it failed.")
+    result: str | None = Field(description="Where its result is, once it is done.")
+
+
 class HealthDocument(Document):
     """The server's state in a word."""
 
@@ -277,4 +291,17 @@ def describe_download(network: str, info: models.WeightsInfo) -> DownloadDocumen
         bytes=done,
         total=total,
         detail=say_weights(info),
+    )
+
+
+def describe_job(job: Job) -> JobDocument:
+    """Document how far a job is."""
+    return JobDocument(
+        id=job.id,
+        experiment=job.question.experiment,
+        state=job.state,
+        done=job.done,
+        total=job.total,
+        detail=sentence(job.failure) if job.failure else job.detail,
+        result=url(f"/jobs/{job.id}/result") if job.state == "done" else None,
     )

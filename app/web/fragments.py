@@ -1,10 +1,11 @@
-"""Fragments that several pages show: a problem, and a network's published weights."""
+"""Fragments that several pages show: a problem, published weights, and how far a job is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import models
+from app.engine.job_files import Job
 from app.web.errors import Problem
 from app.web.sentences import say_weights, sentence
 
@@ -35,6 +36,23 @@ class WeightsOffer:
     published: bool
     arriving: tuple[int, int] | None
     inside: bool = False
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """How far a job is; ``failure`` says why it failed.
+
+    ``inside`` asks for only what changes while it runs, without the element that watches.
+    """
+
+    job: Job
+    failure: str | None
+    inside: bool = False
+
+
+def job_progress(job: Job, *, inside: bool = False) -> JobProgress:
+    """Collect what the fragment shows of a job."""
+    return JobProgress(job, sentence(job.failure) if job.failure else None, inside)
 
 
 def weights_offer(info: models.WeightsInfo, *, inside: bool = False) -> WeightsOffer:

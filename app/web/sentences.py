@@ -84,6 +84,11 @@ SENTENCES: Mapping[str, str] = {
         "'{side}' has nothing to draw: no map of {layer} fires at that place, or it is cropped away"
     ),
     "InvalidChoice.one_photo": "send a photo as 'image', or the 'image_id' of an earlier one",
+    "InvalidChoice.some_photo": (
+        "send a photo as 'image', or the 'image_id' of an earlier one; several: repeated"
+    ),
+    "InvalidChoice.too_many_photos": "this takes {most} of your photos at most, not {sent}",
+    "InvalidChoice.photo_twice": "each photo can be sent once",
     "InvalidChoice.no_photo": "Choose a photo first.",
     "InvalidChoice.no_sample": "there is no sample photo '{name}'",
     "InvalidChoice.silent": "map {feature} of {layer} is silent here: it has no picture",

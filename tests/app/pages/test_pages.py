@@ -42,7 +42,7 @@ from app.pages.start import Stage, Start
 from app.pages.story import Story
 from app.photos.samples import SAMPLES, read_sample, thumbnail
 from app.web.folders import folder
-from app.web.fragments import Refusal, WeightsOffer
+from app.web.fragments import JobProgress, Refusal, WeightsOffer
 from app.web.templates import number, templates
 from tests.serving import client_in, photo, sent, state_of
 
@@ -83,6 +83,7 @@ PARTS = ("about", "absent", "close", "glance", "list", "networks", "photo", "ter
 CONTEXTS = {
     "_problem.html": Refusal,
     "_download.html": WeightsOffer,
+    "_job.html": JobProgress,
     "start/start.html": Start,
     "explorer/explorer.html": Explorer,
     "explorer/_explorer.html": Explorer,
