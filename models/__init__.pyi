@@ -26,6 +26,7 @@ from .experiments.frequencies import FirstLayer
 from .experiments.heatmaps import Occlusion
 from .experiments.invariance import Invariance, check_invariance, measure_invariance
 from .experiments.occlusion import check_occlusion, occlude
+from .experiments.panels import occlusion_files
 from .experiments.probe import Probe, check_probe, probe
 from .experiments.requests import (
     CorrespondenceRequest,
@@ -202,6 +203,7 @@ __all__ = [
     "measure_filters",
     "measure_invariance",
     "occlude",
+    "occlusion_files",
     "options_of",
     "parse_parts",
     "pick_device",

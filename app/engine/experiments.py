@@ -51,6 +51,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
             _occlude,
             _with_layer,
             most=1,
+            encode=models.occlusion_files,
         ),
         Experiment(
             "invariance",

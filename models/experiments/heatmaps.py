@@ -205,20 +205,25 @@ def _draw_probability(found: Occlusion, classes: Classes, axes: Axes, key: Axes)
 
 def _draw_best(found: Occlusion, classes: Classes, axes: Axes, key: Axes) -> None:
     """Colour each place by its most probable class."""
-    counted = Counter(classes.best.ravel().tolist())
-    named = [number for number, _ in sorted(counted.items(), key=lambda it: (-it[1], it[0]))]
-    named = named[: len(COLOURS)]
+    coloured = colour_classes(classes.best)
+    named, colours = list(coloured), [*coloured.values(), REST]
     levels = np.full(classes.best.shape, len(named))
     for level, number in enumerate(named):
         levels[classes.best == number] = level
-    colours = [*COLOURS[: len(named)], REST]
     _heat(found, levels, axes, cmap=ListedColormap(colours), vmin=0, vmax=len(named))
     words = [_shorten(classes.labels[number]) for number in named]
-    if len(counted) > len(named):
-        words.append(f"{len(counted) - len(named)} others")
+    if others := len(np.unique(classes.best)) - len(named):
+        words.append(f"{others} others")
     marks = [Patch(color=colour, label=word) for colour, word in zip(colours, words, strict=False)]
     key.legend(handles=marks, loc="upper left", borderpad=0, borderaxespad=0, fontsize=6, ncols=2)
     _title(axes, "Most probable class")
+
+
+def colour_classes(best: NDArray[np.int64]) -> dict[int, str]:
+    """Give the classes that are most often best (R, C) a colour each, the most frequent first."""
+    counted = Counter(best.ravel().tolist())
+    named = sorted(counted, key=lambda number: (-counted[number], number))
+    return dict(zip(named, COLOURS, strict=False))
 
 
 def _heat(found: Occlusion, values: NDArray[Any], axes: Axes, **style: Any) -> Any:
