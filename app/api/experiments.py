@@ -60,6 +60,8 @@ def offer(experiment: Experiment) -> None:
         job = await admit(
             request, engine, lambda: ask(experiment, asked, sent, engine, uploads, jobs)
         )
+        if page and "hx-request" in request.headers:
+            return Response(headers={"HX-Redirect": f"/jobs/{job.id}"})
         if page:
             return RedirectResponse(f"/jobs/{job.id}", 303)
         seconds = _seconds(prefer, engine)

@@ -69,6 +69,17 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 }
 
 
+class UnknownExperiment(models.DeconvnetError):
+    """No experiment goes by that name; ``known`` are those that do."""
+
+
+def find_experiment(name: str) -> Experiment:
+    """Find an experiment by name; raises UnknownExperiment."""
+    if name not in EXPERIMENTS:
+        raise UnknownExperiment(name=name[:40], known=tuple(EXPERIMENTS))
+    return EXPERIMENTS[name]
+
+
 def check_photos(experiment: Experiment, photos: Sequence[str]) -> None:
     """Raise InvalidChoice for more photos than an experiment takes, or one that comes twice."""
     if len(photos) > experiment.most:

@@ -3,10 +3,12 @@
 from app.pages import (
     compare,
     docs,
+    experiments,
     explorer,
     feature,
     figure,
     filters,
+    jobs,
     networks,
     paper,
     pictures,
@@ -26,5 +28,7 @@ PAGES = (
     filters,
     story,
     paper,
+    experiments,
+    jobs,
 )
-ROUTERS = tuple(page.router for page in PAGES)
+ROUTERS = (*(page.router for page in PAGES), jobs.for_people)

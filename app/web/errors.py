@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 import models
 from app import storage
-from app.engine import engine, jobs
+from app.engine import engine, experiments, jobs
 from app.photos import decoders, decoding, uploads
 from app.web.addresses import url
 from app.web.sentences import sentence
@@ -50,6 +50,7 @@ STATUS: Mapping[type[Exception], int] = {
     engine.Overdue: 503,
     models.OutOfMemory: 503,
     engine.ClientLeft: CLIENT_LEFT,
+    experiments.UnknownExperiment: 404,
     jobs.NoSuchJob: 404,
     jobs.JobExpired: 410,
     jobs.JobsFull: 503,

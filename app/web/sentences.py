@@ -348,6 +348,7 @@ SENTENCES: Mapping[str, str] = {
     ),
     "Stopping": "The server is stopping, and this was not finished in time: ask again soon.",
     "ClientLeft": "The client left before its answer was ready.",
+    "UnknownExperiment": "there is no experiment '{name}'; there are {known}",
     "NoSuchJob": "There is no experiment '{id}' here; run it again.",
     "JobExpired": "This experiment's time is over and its result was deleted: run it again.",
     "JobsFull": (

@@ -1,6 +1,7 @@
 """How pages are drawn: each template from one frozen dataclass, which it knows as `page`."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 
@@ -58,6 +59,13 @@ def show(
     if vary:
         response.headers.add_vary_header(vary)
     return response
+
+
+def show_first(request: Request, names: Sequence[str], page: object) -> Response:
+    """Answer with the first of the templates that exists."""
+    name = templates.env.select_template(list(names)).name
+    assert name is not None
+    return show(request, name, page)
 
 
 def draw(name: str, page: object) -> str:

@@ -21,10 +21,12 @@ from starlette.testclient import TestClient
 from app.pages.compare import Compare, Preset, Side, Tile
 from app.pages.compare import Field as ColumnField
 from app.pages.docs import Docs
+from app.pages.experiments import ExperimentPage, Experiments, Field, PhotoTile
 from app.pages.feature import Feature, InputTile, MethodTile, Neighbour, PlaceTile
 from app.pages.figure import FigurePage
 from app.pages.filters import FiltersPage
 from app.pages.glance import Cell, Glance
+from app.pages.jobs import JobPage, Table
 from app.pages.layer_view import (
     Card,
     Detour,
@@ -34,7 +36,9 @@ from app.pages.layer_view import (
     Picture,
 )
 from app.pages.links import Click, Link, read_click, read_link
+from app.pages.marks import Mark
 from app.pages.networks import Networks
+from app.pages.occlusion_view import Numbers, OcclusionView, Scale
 from app.pages.options import Option, Options
 from app.pages.paper import Paper
 from app.pages.pictures import Legend
@@ -84,6 +88,13 @@ CONTEXTS = {
     "_problem.html": Refusal,
     "_download.html": WeightsOffer,
     "_job.html": JobProgress,
+    "jobs/job.html": JobPage,
+    "jobs/_occlusion.html": JobPage,
+    "experiments/experiments.html": Experiments,
+    "experiments/experiment.html": ExperimentPage,
+    "experiments/occlusion.html": ExperimentPage,
+    "experiments/invariance.html": ExperimentPage,
+    "experiments/correspondence.html": ExperimentPage,
     "start/start.html": Start,
     "explorer/explorer.html": Explorer,
     "explorer/_explorer.html": Explorer,
@@ -104,6 +115,7 @@ CONTEXTS = {
     "feature/_examples.html": Feature,
 }
 WITHOUT = {
+    "experiments/_fields.html",
     "base.html",
     "explorer/_pictures.html",
     "story/_view.html",
@@ -139,6 +151,13 @@ def fields(kind: Any) -> set[str]:
         *dict.fromkeys(CONTEXTS.values()),
         LayerView,
         Stage,
+        Field,
+        PhotoTile,
+        Mark,
+        Table,
+        OcclusionView,
+        Numbers,
+        Scale,
         Card,
         Cell,
         Glance,
@@ -166,12 +185,31 @@ def test_a_context_is_frozen_and_documented(kind: Any) -> None:
 
 def test_our_javascript_is_small() -> None:
     scripts = [file for file in folder("static").glob("*.js")]
-    assert 0 < sum(file.stat().st_size for file in scripts) < 12_000
+    sizes = {file.name: file.stat().st_size for file in scripts}
+    assert sizes and all(0 < size < 12_000 for size in sizes.values())
+
+
+@pytest.mark.parametrize("address", ["/", "", "/docs", "/experiments/occlusion"])
+def test_a_page_loads_one_script_of_ours_at_most(
+    client: TestClient, explorer: str, address: str
+) -> None:
+    text = page(client, address if address.startswith("/") else explorer)
+    assert len(re.findall(r'<script src="/static/(?!vendor/)', text)) <= 1
 
 
 @pytest.mark.parametrize(
     "address",
-    ["/", "", "?feature=0&unit=0,0", "/docs", "/networks", "/filters?networks=alexnet", "/story"],
+    [
+        "/",
+        "",
+        "?feature=0&unit=0,0",
+        "/docs",
+        "/networks",
+        "/filters?networks=alexnet",
+        "/story",
+        "/experiments",
+        "/experiments/occlusion",
+    ],
 )
 def test_nothing_is_inline_and_nothing_comes_from_elsewhere(
     client: TestClient, explorer: str, address: str

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 import models
 from app import storage
-from app.engine import engine, jobs
+from app.engine import engine, experiments, jobs
 from app.main import create_app
 from app.photos import decoders, decoding, uploads
 from app.web import errors
@@ -37,6 +37,7 @@ AN_ERROR: dict[type[Exception], models.DeconvnetError] = {
     engine.QueueFull: engine.QueueFull(retry_after=7),
     engine.Overdue: engine.Overdue(seconds=30.0),
     engine.ClientLeft: engine.ClientLeft(),
+    experiments.UnknownExperiment: experiments.UnknownExperiment(name="a", known=("b",)),
     jobs.NoSuchJob: jobs.NoSuchJob(id="0"),
     jobs.JobExpired: jobs.JobExpired(),
     jobs.JobsFull: jobs.JobsFull(limit=16, retry_after=7),

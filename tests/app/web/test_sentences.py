@@ -11,7 +11,7 @@ import pytest
 
 import models
 from app import storage
-from app.engine import downloads, engine, jobs
+from app.engine import downloads, engine, experiments, jobs
 from app.photos import decoders, decoding, uploads
 from app.web import errors
 from app.web.sentences import SENTENCES, sentence
@@ -27,6 +27,7 @@ HOMES = (
     storage,
     uploads,
     engine,
+    experiments,
     jobs,
     errors,
 )
