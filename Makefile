@@ -45,6 +45,7 @@ lock: $(VENV)/dev ## resolve the newest versions anew into requirements*.lock
 		> $(VENV)/build.in
 	$(COMPILE) --upgrade --extra dev pyproject.toml $(VENV)/build.in -o requirements-dev.lock
 	$(COMPILE) --upgrade --extra onnx --constraint requirements-dev.lock pyproject.toml $(VENV)/build.in -o requirements.lock
+	echo fpng-py | $(COMPILE) --upgrade --no-deps - -o requirements-fpng.lock
 
 clean: ## remove what make made
 	rm -rf $(VENV) static/vendor build dist
@@ -58,9 +59,11 @@ $(VENV)/made:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/runtime: $(VENV)/made requirements.lock $(PROJECT)
+$(VENV)/runtime: $(VENV)/made requirements.lock requirements-fpng.lock $(PROJECT)
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(PIP) install --quiet --no-deps --require-hashes -r requirements-fpng.lock 2>/dev/null || \
+		echo "Pillow packs the pictures: fpng, which is faster, comes as source and needs a C++ compiler."
 	@touch $@
 
 $(VENV)/dev: $(VENV)/runtime requirements-dev.lock

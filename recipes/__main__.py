@@ -112,14 +112,20 @@ def train_head(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     photos = read_photos(options.data)
     classes = tuple(sorted(set(label_photos(list(photos)).values())))
-    network = add_head(read_vgg(options.teacher), classes, side=7)
-    learn_head(network, photos, options, views=options.views)
+    network = add_head(read_vgg(options.teacher), classes)
+    # on an eighth of the photos, kept aside: 4 x 4 is better than 7 x 7, and slow and decaying
+    # learning (90.2 % right) better than that of the half-wide network's classifier (88.8 %)
+    learn_head(network, photos, options, options.views, decay=1.0, smoothing=0.1, peak=2e-4)
     head = {name: network.tensors()[name].detach().half() for name in ("fc8.weight", "fc8.bias")}
     write(options.out, head, {"classes": classes, "source": HEAD, "licence": "MIT"})
 
 
 def learn_head(
-    network: Network, photos: Mapping[str, torch.Tensor], options: argparse.Namespace, views: int
+    network: Network,
+    photos: Mapping[str, torch.Tensor],
+    options: argparse.Namespace,
+    views: int,
+    **learning: float,
 ) -> None:
     """Learn Caltech-101's classes with fc8 alone, on some views of every photo."""
     labels, classes = label_photos(list(photos)), network.classes
@@ -129,7 +135,8 @@ def learn_head(
     work: Path = options.work
     seen = view_photos(network, [photos[name] for name in names], views, work / "views.pt")
     # on an eighth of the photos, kept aside, dropout 0.5 got 1.3 % fewer right than 0.7
-    learn_classes(network, seen, truth, options.head_steps, work / "classes.pt", dropout=0.75)
+    file, steps = work / "classes.pt", options.head_steps
+    learn_classes(network, seen, truth, steps, file, dropout=0.75, **learning)
     center_scores(network)
 
 
@@ -189,7 +196,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     head.add_argument("--work", type=Path, default=Path("head"), help="checkpoints")
     head.add_argument("--teacher", type=Path, required=True, help=".npz of the convolutions")
     head.add_argument("--views", type=int, default=1, help="views of each photo to learn from")
-    head.add_argument("--head-steps", type=int, default=4_000)
+    head.add_argument("--head-steps", type=int, default=1_000)
     head.add_argument("--threads", type=int, default=torch.get_num_threads())
     head.set_defaults(run=train_head)
     test = commands.add_parser("evaluate", help=report.__doc__)

@@ -24,6 +24,9 @@ def learn_classes(
     checkpoint: Path,
     *,
     dropout: float = 0.5,
+    decay: float = 0.1,
+    smoothing: float = 0.05,
+    peak: float = 5e-4,
 ) -> None:
     """Learn fc8 alone, on pool5 of some views of every photo, from zero."""
     head = network.layer("fc8")
@@ -33,16 +36,16 @@ def learn_classes(
     for parameter in head.parameters():
         nn.init.zeros_(parameter)
     strength = float(views[0].float().square().mean().sqrt())
-    optimizer = torch.optim.AdamW(head.parameters(), weight_decay=0.1)
+    optimizer = torch.optim.AdamW(head.parameters(), weight_decay=decay)
 
     def learn(step: int) -> dict[str, float]:
         view = views[step % len(views)]
         chosen = torch.randint(len(labels), (256,))
         head.train()
         scores = head(view[chosen].float()).flatten(1)
-        loss = F.cross_entropy(scores, labels[chosen], label_smoothing=0.05)
-        # the same as 5e-4 on features of unit strength, whatever theirs is
-        descend(optimizer, loss, cosine(step, steps, 5e-4 / strength))
+        loss = F.cross_entropy(scores, labels[chosen], label_smoothing=smoothing)
+        # the same on features of unit strength, whatever theirs is
+        descend(optimizer, loss, cosine(step, steps, peak / strength))
         head.eval()
         return {"loss": loss.item()}
 

@@ -24,13 +24,16 @@ LOCKS = ["requirements.lock", "requirements-dev.lock"]
 INSTALLED_AS = {
     "lazy_loader": "lazy-loader",
     "PIL": "pillow",
+    "fpng_py": "fpng-py",
+    "google": "protobuf",
     "multipart": "python-multipart",
     "prometheus_client": "prometheus-client",
     "pydantic_settings": "pydantic-settings",
     "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
 }
 OUTSIDE_ALLOWED = {"starlette", "anyio"}  # fastapi is made of them
-OPTIONAL = {"tensorboard", "captum", "matplotlib"}
+FPNG = "requirements-fpng.lock"
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -43,13 +46,13 @@ def locked(lock: str) -> dict[str, str]:
     return {block.split("==")[0].lower(): block for block in blocks if "==" in block}
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, FPNG])
 def test_every_line_of_a_lock_is_hashed(lock: str) -> None:
     assert locked(lock)
     assert not [name for name, block in locked(lock).items() if "--hash=sha256:" not in block]
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, "package-lock.json"])
+@pytest.mark.parametrize("lock", [*LOCKS, FPNG, "package-lock.json"])
 def test_a_lock_names_no_registry(lock: str) -> None:
     assert not re.search(r"://|\bresolved\b|index-url|find-links", (ROOT / lock).read_text())
 
@@ -66,7 +69,8 @@ def test_what_developers_run_is_what_users_run() -> None:
 
 
 def test_every_import_is_declared() -> None:
-    declared = names(PROJECT["project"]["dependencies"]) | OUTSIDE_ALLOWED | OPTIONAL
+    extras = [names(asked) for asked in PROJECT["project"]["optional-dependencies"].values()]
+    declared = names(PROJECT["project"]["dependencies"]).union(OUTSIDE_ALLOWED, *extras)
     known = sys.stdlib_module_names | {"app", "models"}
     for name, file in modules("app", "models").items():
         third_party = {INSTALLED_AS.get(root, root) for root in roots(name, file) - known}

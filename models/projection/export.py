@@ -11,7 +11,6 @@ from dataclasses import asdict
 from types import MappingProxyType
 
 import numpy as np
-from fpng_py import fpng_encode_image_to_memory
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo, putchunk
@@ -20,6 +19,11 @@ from models import render
 from models.networks.signal import Size
 from models.projection.choice import Show
 from models.projection.visualize import Projection, Visualization
+
+try:
+    from fpng_py import fpng_encode_image_to_memory as pack
+except ImportError:  # it comes as source: where no compiler was, Pillow packs all pictures
+    pack = None
 
 CHANNELS = {"RGB": 3, "RGBA": 4}
 """The pictures that fpng packs; it takes a twelfth of Pillow's time, and a sixth more bytes."""
@@ -31,8 +35,9 @@ HEADER = 33
 
 def encode_png(picture: Image.Image, metadata: PngInfo | None = None) -> bytes:
     """Write a picture as PNG, with this metadata and no other."""
-    if channels := CHANNELS.get(picture.mode):
-        packed: bytes = fpng_encode_image_to_memory(picture.tobytes(), *picture.size, channels)
+    channels = CHANNELS.get(picture.mode)
+    if pack and channels:
+        packed: bytes = pack(picture.tobytes(), *picture.size, channels)
         return _with_metadata(packed, metadata) if metadata else packed
     file = io.BytesIO()
     picture.save(file, "PNG", pnginfo=metadata, **COMPRESSION)

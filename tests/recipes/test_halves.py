@@ -120,7 +120,7 @@ def test_a_classifier_for_the_teachers_own_maps_is_written_without_them(
         described = json.loads(file.metadata()["deconvnet"])
         head = {key: file.get_tensor(key) for key in file.keys()}
     assert sorted(head) == ["fc8.bias", "fc8.weight"]
-    network = add_head(read_vgg(teacher_file), tuple(described["classes"]), side=7)
+    network = add_head(read_vgg(teacher_file), tuple(described["classes"]))
     for key, tensor in head.items():
         network.tensors()[key].data.copy_(tensor)
     for number, colour in enumerate(colours.values()):

@@ -146,6 +146,16 @@ def test_a_dead_unit_has_no_picture_to_name(dead: Network, cat: Image.Image) -> 
     assert entry_names(silent) == (None, "00003-patch.png")
 
 
+@pytest.fixture(params=["fpng", "Pillow"])
+def packer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pack with fpng, which is built where there is a compiler, and as where there was none."""
+    if request.param == "fpng":
+        pytest.importorskip("fpng_py")
+    else:
+        monkeypatch.setattr("models.projection.export.pack", None)
+
+
+@pytest.mark.usefixtures("packer")
 def test_a_png_keeps_every_level_and_says_nothing_more(cat: Image.Image) -> None:
     cat.info["comment"] = "taken at home"
     again = opened(encode_png(cat))
@@ -155,6 +165,7 @@ def test_a_png_keeps_every_level_and_says_nothing_more(cat: Image.Image) -> None
 SIZES = [(1, 1), (1, 300), (300, 1), (7, 5), (224, 224), (1214, 668)]
 
 
+@pytest.mark.usefixtures("packer")
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1", "P"])
 @pytest.mark.parametrize("size", SIZES)
 def test_a_png_of_any_size_and_mode_is_decoded_equal(size: tuple[int, int], mode: str) -> None:
@@ -178,6 +189,7 @@ def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
+@pytest.mark.usefixtures("packer")
 def test_a_sheet_s_provenance_stands_behind_its_header(toy: Network, cat: Image.Image) -> None:
     view = shown(toy, cat)
     (header, _), (kind, content), *others = chunks(to_png_sheet(view))
