@@ -29,7 +29,18 @@ class StorageFull(models.DeconvnetError):
 
 
 class StorageRefused(models.DeconvnetError):
-    """A file could not be kept because its folder cannot be written."""
+    """A file could not be read or kept because its folder is not, or no longer, open to us."""
+
+
+@contextlib.contextmanager
+def disk_errors() -> Iterator[None]:
+    """Raise StorageFull or StorageRefused where the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise StorageFull from None
+        raise StorageRefused(cause=error) from None
 
 
 class FileStore:
@@ -54,10 +65,8 @@ class FileStore:
 
     def holds(self, name: str) -> bool:
         """Tell whether a file is there and its time is not over."""
-        try:
-            return not self._is_over(self.path(name).stat())
-        except FileNotFoundError:
-            return False
+        status = self._status(name)
+        return status is not None and not self._is_over(status)
 
     def touch(self, name: str) -> bool:
         """Note that a file is used; False where it is not there or its time is over."""
@@ -69,20 +78,25 @@ class FileStore:
 
     def is_expired(self, name: str) -> bool:
         """Tell whether a file was here, and its time is over."""
-        try:
-            return self._is_over(self.path(name).stat())
-        except FileNotFoundError:
-            return False
+        status = self._status(name)
+        return status is not None and self._is_over(status)
 
     def write(self, name: str, parts: Iterable[bytes]) -> None:
         """Keep a file; raises StorageFull or StorageRefused."""
-        try:
+        with disk_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path(name), parts)
-        except OSError as error:
-            if error.errno in FULL:
-                raise StorageFull from None
-            raise StorageRefused(cause=error) from None
+
+    def remove(self, name: str) -> bool:
+        """Remove a file as if it had never been; False where there is none.
+
+        Raises StorageRefused.
+        """
+        if self._status(name) is None:  # a read-only disk refuses even to remove nothing
+            return False
+        with disk_errors():
+            self.path(name).unlink(missing_ok=True)
+        return True
 
     def sweep(self) -> None:
         """Expire what was unused for too long or is beyond the budget, oldest first."""
@@ -96,6 +110,11 @@ class FileStore:
                 os.truncate(file, 0)  # the empty file remembers that there was one
             elif not status.st_size and age > self.ttl:
                 file.unlink(missing_ok=True)
+
+    def _status(self, name: str) -> os.stat_result | None:
+        with disk_errors(), contextlib.suppress(FileNotFoundError):
+            return self.path(name).stat()
+        return None
 
     def _is_over(self, status: os.stat_result) -> bool:
         return not status.st_size or time.time() - status.st_mtime > self.ttl

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 import models
-from app.storage import FileStore, remove_stale
+from app.storage import FileStore, disk_errors, remove_stale
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -82,7 +82,7 @@ class JobFiles(FileStore):
 
     def entry(self, id: str, name: str) -> bytes | None:
         """Read one entry of a job's file; None where it is not there, or is damaged."""
-        with contextlib.suppress(FileNotFoundError, *DAMAGED):
+        with disk_errors(), contextlib.suppress(FileNotFoundError, *DAMAGED):
             with zipfile.ZipFile(self.path(id)) as file:
                 return file.read(name)
         return None
@@ -107,20 +107,20 @@ class JobFiles(FileStore):
         with contextlib.suppress(FileNotFoundError):
             os.truncate(self.path(id), 0)
 
-    def remove(self, id: str) -> None:
-        """Remove a job as if it had never been."""
-        self.path(id).unlink(missing_ok=True)
-
     # Who works on it
 
     def claim(self, id: str) -> FileLock | None:
-        """Take a job to work on until the lock is released; None where somebody works on it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Take a job to work on until the lock is released; None where somebody works on it.
+
+        Raises StorageFull or StorageRefused.
+        """
         lock = FileLock(self.folder / f"{id}.lock", timeout=0, thread_local=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            return None
+        with disk_errors():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except Timeout:  # which is an OSError too
+                return None
         return lock
 
     def is_claimed(self, id: str) -> bool:
@@ -132,7 +132,8 @@ class JobFiles(FileStore):
 
     def ask_to_stop(self, id: str) -> None:
         """Ask whichever server works on a job to stop."""
-        self._stop(id).touch()
+        with disk_errors():
+            self._stop(id).touch()
 
     def is_to_stop(self, id: str) -> bool:
         """Tell whether somebody asked for a job to be stopped."""
@@ -140,7 +141,9 @@ class JobFiles(FileStore):
 
     def heed(self, id: str) -> None:
         """Note that who asked for a job to be stopped was heard."""
-        self._stop(id).unlink(missing_ok=True)
+        if self.is_to_stop(id):
+            with disk_errors():
+                self._stop(id).unlink(missing_ok=True)
 
     def _stop(self, id: str) -> Path:
         return self.folder / f"{id}.stop"

@@ -1,5 +1,6 @@
 """Photos on disk: pixels that we wrote ourselves, each with a checksum, for as long as promised."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from app.photos.decoding import Pixels
-from app.storage import FileStore
+from app.storage import FileStore, disk_errors
 
 HEADER = re.compile(rb"P6\n# ([0-9a-f]{64}) (\w+)(?: ([0-9a-f]{64}))?\n(\d+) (\d+)\n255\n")
 HEADER_BYTES = 256
@@ -43,25 +44,30 @@ class PhotoStore(FileStore):
         super().__init__(folder, ".ppm", ttl, budget)
 
     def read(self, name: str) -> Photo | None:
-        """Read a photo strip by strip; None where it is not there, or damaged."""
-        try:
-            with self.path(name).open("rb") as file:
-                header = HEADER.match(file.read(HEADER_BYTES))
-                if header is None:
-                    return None
-                width, height = int(header[4]), int(header[5])
-                if os.fstat(file.fileno()).st_size != header.end() + 3 * width * height:
-                    return None
-                file.seek(header.end())
-                picture, digest = Image.new("RGB", (width, height)), hashlib.sha256()
-                rows = max(1, STRIP_BYTES // (3 * width))
-                for top in range(0, height, rows):
-                    strip = file.read(3 * width * min(rows, height - top))
-                    digest.update(strip)
-                    part = Image.frombytes("RGB", (width, len(strip) // (3 * width)), strip)
-                    picture.paste(part, (0, top))
-        except FileNotFoundError:
-            return None
+        """Read a photo strip by strip; None where it is not there, or damaged.
+
+        Raises StorageRefused.
+        """
+        with disk_errors(), contextlib.suppress(FileNotFoundError):
+            return self._read(name)
+        return None
+
+    def _read(self, name: str) -> Photo | None:
+        with self.path(name).open("rb") as file:
+            header = HEADER.match(file.read(HEADER_BYTES))
+            if header is None:
+                return None
+            width, height = int(header[4]), int(header[5])
+            if os.fstat(file.fileno()).st_size != header.end() + 3 * width * height:
+                return None
+            file.seek(header.end())
+            picture, digest = Image.new("RGB", (width, height)), hashlib.sha256()
+            rows = max(1, STRIP_BYTES // (3 * width))
+            for top in range(0, height, rows):
+                strip = file.read(3 * width * min(rows, height - top))
+                digest.update(strip)
+                part = Image.frombytes("RGB", (width, len(strip) // (3 * width)), strip)
+                picture.paste(part, (0, top))
         if header[3] is not None and header[3].decode() != digest.hexdigest():
             return None
         return Photo(name, header[1].decode(), header[2].decode(), picture)

@@ -82,19 +82,15 @@ class Uploads:
         return self._samples.get(name)
 
     def forget(self, name: str) -> None:
-        """Delete the photo of that id and every trace of it; raises NoSuchPhoto.
+        """Delete the photo of that id and every trace of it; raises NoSuchPhoto, StorageRefused.
 
         A sample stays: nobody else's links to it shall end.
         """
         if self.sample(name):
             return
         self.cache.forget(name)
-        try:
-            if not ID.fullmatch(name):
-                raise FileNotFoundError
-            self._store.path(name).unlink()
-        except FileNotFoundError:
-            raise NoSuchPhoto("forgotten", id=name[:64]) from None
+        if not (ID.fullmatch(name) and self._store.remove(name)):
+            raise NoSuchPhoto("forgotten", id=name[:64])
 
     async def warm(self) -> None:
         """Start a decoding process before the first photo comes."""

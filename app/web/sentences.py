@@ -331,7 +331,7 @@ SENTENCES: Mapping[str, str] = {
     ),
     "NoSuchPhoto.forgotten": "No photo has the id '{id}'.",
     "StorageFull": "The server has no disk space left to keep this.",
-    "StorageRefused": "The server cannot keep files just now ({cause}): its owner must look.",
+    "StorageRefused": "The server cannot use its folder just now ({cause}): its owner must look.",
     "PhotoExpired": (
         "This photo's time is over and it was deleted. Whoever has it can upload it again."
     ),
