@@ -1,7 +1,6 @@
 """Who may call, how much they may send, and the headers that every answer carries."""
 
 import base64
-import binascii
 import hmac
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -165,5 +164,5 @@ def _token_of(headers: Headers) -> str | None:
         return None
     try:
         return base64.b64decode(value).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not ASCII, not Base64, or not UTF-8
         return None

@@ -105,6 +105,17 @@ def test_without_the_token_only_the_health_checks_answer(
         assert client.get("/readyz", headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "authorization", [b"Basic \xe9", b"Basic \xc3\xa9", b"Bearer \xe9", b"\xe9", b"Basic /////w=="]
+)
+def test_a_token_in_no_encoding_is_refused_and_not_a_failure(
+    tmp_path: Path, authorization: bytes
+) -> None:
+    with client_in(tmp_path, api_token="hush") as client:
+        answer = client.get("/networks", headers={b"authorization": authorization})
+        assert is_problem(answer, 401)
+
+
 def test_every_answer_carries_the_security_headers(client: TestClient) -> None:
     answers = [
         client.get("/healthz"),
