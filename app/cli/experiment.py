@@ -151,4 +151,4 @@ def write_result(result: "models.Result", output: Path) -> None:
 
 def _weights(result: "models.Result") -> str:
     known = result.provenance
-    return f"{known.source} weights{', sha256 ' + known.sha256[:8] if known.sha256 else ''}"
+    return f"weights: {known.source}{', sha256 ' + known.sha256[:8] if known.sha256 else ''}"

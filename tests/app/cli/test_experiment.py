@@ -28,7 +28,7 @@ def test_occlusion_becomes_a_file(
     output = tmp_path / "new" / f"out.{suffix}"
     asked = (*LENET, "--square", 8, "--stride", 8, "--target", 3)
     code, said, _ = run("experiment", "occlusion", photos[0], *asked, "-o", output)
-    assert code == 0 and said.startswith(f"{output}: starter weights, sha256 ")
+    assert code == 0 and said.startswith(f"{output}: weights: starter, sha256 ")
     data = output.read_bytes()
     match suffix:
         case "npz":
