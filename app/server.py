@@ -13,6 +13,7 @@ from app.engine.engine import Engine
 from app.main import create_app
 from app.settings import Settings
 from app.web.metrics import configure_logging
+from app.web.protocol import Protocol
 
 
 class Server(uvicorn.Server):
@@ -51,11 +52,10 @@ def serve(settings: Settings) -> None:
         port=settings.port,
         access_log=False,
         server_header=False,
-        http="h11",
+        http=Protocol,
         loop="asyncio",
         ws="none",
         proxy_headers=False,  # create_app reads them, and says whom it believes
-        h11_max_incomplete_event_size=64 * 1024,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
     with contextlib.suppress(KeyboardInterrupt):

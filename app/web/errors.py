@@ -29,6 +29,18 @@ class WrongMediaType(models.DeconvnetError):
     """The request's body is not of the kind that is read here."""
 
 
+class RequestMalformed(models.DeconvnetError):
+    """What arrived is no HTTP request."""
+
+
+class HeadersTooLong(models.DeconvnetError):
+    """The head of a request, or of a chunk, has no end within the limit."""
+
+
+class ChunksTooSmall(models.DeconvnetError):
+    """A body comes in so many small chunks that reading them would hold up others."""
+
+
 STATUS: Mapping[type[Exception], int] = {
     models.UnknownNetwork: 404,
     models.UnknownLayer: 404,
@@ -58,6 +70,9 @@ STATUS: Mapping[type[Exception], int] = {
     jobs.JobFailed: 503,
     NotAcceptable: 406,
     WrongMediaType: 415,
+    RequestMalformed: 400,
+    HeadersTooLong: 431,
+    ChunksTooSmall: 400,
 }
 """Every error that a client can cause or meet, and the status that it gets."""
 
@@ -86,6 +101,16 @@ class Problem:
         """Name the status."""
         return "Client Left" if self.status == CLIENT_LEFT else HTTPStatus(self.status).phrase
 
+    @property
+    def document(self) -> dict[str, str | int]:
+        """Write it as RFC 9457 does."""
+        return {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+
 
 PageOfProblem = Callable[[Request, Problem], Response]
 """How pages show a problem; `app.state.page_of_problem` once there are pages."""
@@ -98,13 +123,7 @@ def respond(request: Request, problem: Problem) -> Response:
         response = page(request, problem)
         response.headers.update(problem.headers)
         return response
-    document = {
-        "type": "about:blank",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-    }
-    return JSONResponse(document, problem.status, problem.headers, MEDIA_TYPE)
+    return JSONResponse(problem.document, problem.status, problem.headers, MEDIA_TYPE)
 
 
 def wants_page(request: Request) -> bool:

@@ -341,6 +341,12 @@ SENTENCES: Mapping[str, str] = {
     ),
     "DecoderLost": "The process that decodes photos died twice at this one: ask again soon.",
     # requests
+    "RequestMalformed": "This is no HTTP request that can be read: {cause}.",
+    "HeadersTooLong": ("The request's headers are longer than {limit:,} bytes: send shorter ones."),
+    "ChunksTooSmall": (
+        "The request's body comes in chunks of less than {least} bytes on average: "
+        "send larger chunks, or the whole with its Content-Length."
+    ),
     "QueueFull": "The server is busy: ask again in {retry_after} s.",
     "Overdue": (
         "This took longer than {seconds:g} s: ask for fewer projections, "

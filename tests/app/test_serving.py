@@ -1,5 +1,6 @@
 """A real server in a process of its own, met through real sockets."""
 
+import http.client
 import json
 import os
 import signal
@@ -12,11 +13,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.web.protocol import FREE_CHUNKS
+from app.web.security import HEADERS
 from tests.serving import photo, wait_for
 
 START = "import sys; sys.argv = ['deconvnet', *sys.argv[1:]]; from app.cli.main import main; main()"
@@ -140,16 +144,49 @@ def test_silent_and_half_sent_connections_delay_nobody(server: Server) -> None:
     assert server.get("/healthz")[0] == 200
 
 
-def test_headers_without_end_are_refused(server: Server) -> None:
+HEAD = b"POST /images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n"
+NO_REQUESTS = {
+    "two hosts": (400, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+    "no host": (400, b"GET / HTTP/1.1\r\n\r\n"),
+    "two lengths": (400, HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+    "a length that is no number": (400, HEAD + b"Content-Length: x\r\n\r\n"),
+    "an unknown encoding": (501, HEAD + b"Transfer-Encoding: gzip\r\n\r\n"),
+    "a chunk of no size": (400, CHUNKED + b"\r\nx\r\n\r\n"),
+    "no HTTP": (400, b"\x16\x03\x01\r\n\r\n"),
+    "50 MB of headers": (431, HEAD + b"X: " + b"x" * 50_000_000),
+    "a body in crumbs": (400, CHUNKED + b"\r\n" + b"1\r\nx\r\n" * 300_000),
+}
+
+
+def exchange(server: Server, data: bytes) -> tuple[int, Message, bytes]:
+    """Send bytes as they are, and read the answer."""
     with server.connect() as line:
-        line.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ")
-        with pytest.raises(OSError):
-            for _ in range(100):
-                line.sendall(b"x" * 10_000)
-                time.sleep(0.002)
-            if b"400" in line.recv(100):
-                raise OSError
+        line.sendall(data)
+        answer = http.client.HTTPResponse(line)
+        answer.begin()
+        return answer.status, answer.headers, answer.read()
+
+
+@pytest.mark.parametrize(("status", "data"), NO_REQUESTS.values(), ids=NO_REQUESTS)
+def test_what_is_no_request_is_answered_like_any_failure(
+    server: Server, status: int, data: bytes
+) -> None:
+    found, headers, body = exchange(server, data)
+    assert found == status and headers["Content-Type"] == "application/problem+json"
+    assert HEADERS.items() <= dict(headers).items()
+    assert json.loads(body)["status"] == status and json.loads(body)["detail"].endswith(".")
     assert server.get("/healthz")[0] == 200
+
+
+def test_a_body_in_small_chunks_is_read(server: Server) -> None:
+    body = multipart(photo(900, 700))
+    parts = [body[at : at + 128] for at in range(0, len(body), 128)]
+    assert len(parts) > 2 * FREE_CHUNKS
+    framed = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts[:-1])
+    framed += b"%x\r\n%s\r\n0\r\n\r\n" % (len(parts[-1]), parts[-1])
+    kind = b"Content-Type: multipart/form-data; boundary=edge\r\n\r\n"
+    assert exchange(server, CHUNKED + kind + framed)[0] == 303
 
 
 def test_a_client_that_leaves_gives_its_place_free(tmp_path: Path) -> None:
