@@ -12,7 +12,7 @@ import struct
 import warnings
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 import models
 
@@ -96,7 +96,10 @@ def _decode(data: bytes, limits: Limits) -> Pixels:
         name = image.format or ""
         _refuse_size(image.size, limits)
         image.load()
-        picture = to_rgb(_upright(image))
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            picture = _from_tiff(image)
+        else:
+            picture = to_rgb(_upright(image))
     return Pixels(*picture.size, picture.tobytes(), "JPEG" if name == "MPO" else name)
 
 
@@ -207,10 +210,13 @@ def _on_white(image: Image.Image) -> Image.Image:
     return white
 
 
-def _shallow(image: Image.Image) -> Image.Image:
-    """Scale deep grey to 8 bits: 16-bit by 257, 0..1 floats by 255, others by their range."""
+def _shallow(image: Image.Image, full: float = 65535.0) -> Image.Image:
+    """Scale deep grey to 8 bits: 16-bit by 257, 0..1 floats by 255, others by their range.
+
+    ``full`` is what white is in a picture of up to 16 bits.
+    """
     if image.mode.startswith("I;16"):
-        low, high = 0.0, 65535.0
+        low, high = 0.0, full
         image = image.convert("I")
     else:
         low, high = image.getextrema()  # type: ignore[assignment]
@@ -227,6 +233,36 @@ def _range_of(mode: str, low: float, high: float) -> tuple[float, float]:
     if low >= 0 and high <= full:
         return 0.0, full
     return (low, high) if high > low else (low, low + 1)
+
+
+WHITE_IS_ZERO, SIGNED, FLOATS, PLANES = 0, 2, 3, 2
+"""What TIFF's tags PhotometricInterpretation, SampleFormat and PlanarConfiguration may say."""
+
+
+def _from_tiff(image: TiffImagePlugin.TiffImageFile) -> Image.Image:
+    """Read what Pillow reads rightly; set right, or refuse, what it reads otherwise."""
+    tags = image.tag_v2
+    bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    format = max(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))
+    white_is_zero = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
+    planes = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == PLANES
+    if bits == 8 and format == SIGNED:
+        raise UnreadablePhoto("signed_bytes")
+    if bits > 8 and planes and len(image.getbands()) > 1:
+        raise UnreadablePhoto("deep_planes")
+    if format == FLOATS and white_is_zero:
+        raise UnreadablePhoto("white_is_zero")
+    upright = _upright(image)
+    if image.mode == "I" and format not in {SIGNED, FLOATS} and _lowest(upright) < 0:
+        raise UnreadablePhoto("beyond_31_bits")
+    if image.mode.startswith("I;16"):
+        grey = _shallow(upright, full=2.0**bits - 1)
+        return (ImageChops.invert(grey) if white_is_zero else grey).convert("RGB")
+    return to_rgb(upright)
+
+
+def _lowest(image: Image.Image) -> float:
+    return float(image.getextrema()[0])  # type: ignore[arg-type]  # of one band
 
 
 def _from_lab(image: Image.Image) -> Image.Image:

@@ -310,6 +310,20 @@ SENTENCES: Mapping[str, str] = {
         "This JPEG has at least {scans} scans; at most {limit} are read. "
         "Save it again without 'progressive'."
     ),
+    "UnreadablePhoto.signed_bytes": (
+        "This TIFF's pixels are bytes with a sign, which are not read: save it as plain 8 bits."
+    ),
+    "UnreadablePhoto.deep_planes": (
+        "This TIFF keeps its colours in separate planes of more than 8 bits, which are not read: "
+        "save it with its colours interleaved, or as a PNG."
+    ),
+    "UnreadablePhoto.white_is_zero": (
+        "This TIFF's pixels are floating-point numbers of which zero is white, which are not read: "
+        "save it with zero as black."
+    ),
+    "UnreadablePhoto.beyond_31_bits": (
+        "This TIFF's pixels are whole numbers of 32 bits, beyond what is read: save it as 16 bits."
+    ),
     "PhotoTooLarge.side": (
         "The photo is {width}x{height}: its longest side may have {limit:,} pixels. "
         "Make it smaller."
