@@ -394,7 +394,7 @@ def test_pressing_a_map_marks_its_card(visit: Visit) -> None:
 
 def test_one_file_is_asked_for_without_javascript(visit: Visit) -> None:
     page = visit(scripting=False, has_touch=True).page
-    page.goto("/")
+    page.goto("./")
     shown = [each.is_visible() for each in page.locator("input[type=file]").all()]
     assert shown == [True, False]
 
@@ -657,7 +657,7 @@ def test_everybody_can_use_every_page(visit: Visit, scheme: str, width: int) -> 
     page = visitor.open_sample()
     explorer = page.url
     for name, address in STATES.items():
-        place = address if name in ALONE else f"{explorer}{address}"
+        place = f".{address}" if name in ALONE else f"{explorer}{address}"
         if name == "no weights":
             place = explorer.replace("/zfnet/conv5", address)
         elif address.startswith("/") and place.startswith("http"):
