@@ -12,6 +12,7 @@ from .errors import (
     WeightsMissing,
 )
 from .experiments.correspondence import (
+    OBJECT,
     Correspondence,
     Part,
     check_correspondence,
@@ -102,6 +103,7 @@ from .weights.sources import (
 )
 
 __all__ = [
+    "OBJECT",
     "Architecture",
     "Box",
     "Choice",

@@ -36,15 +36,13 @@ def marked(path: str, query: QueryParams) -> WrittenAddress:
     """Return the address to which the part that a form adds belongs; raises InvalidChoice."""
     edges = [query.getlist(edge) for edge in EDGES]
     boxes = "; ".join(",".join(box) for box in zip(*edges, strict=False))
-    (added,) = models.parse_parts(f"{query[PART].replace('|', '/')}: {boxes}")
-    wanted = len(query.getlist("image"))
-    if not added.masks or len(added.masks) != wanted:
-        drawn = len(added.masks)
+    text = f"{query[PART].replace('|', '/')}: {boxes}"
+    parts = models.parse_parts(" | ".join(filter(None, (query.get("parts", "").strip(), text))))
+    drawn, wanted = len(parts[-1].masks), len(query.getlist("image"))
+    if not drawn or drawn != wanted:
         raise models.InvalidChoice(
-            "other_number_of_boxes", part=added.name, boxes=drawn, wanted=wanted
+            "other_number_of_boxes", part=parts[-1].name, boxes=drawn, wanted=wanted
         )
-    parts = [*_parts(query), added]
-    models.parse_parts(models.write_parts(parts))  # raises where two have one name
     return _address(path, query, parts)
 
 
@@ -56,6 +54,6 @@ def _parts(query: QueryParams) -> list[models.Part]:
 def _address(path: str, query: QueryParams, parts: Sequence[models.Part]) -> WrittenAddress:
     """Write the page's address with other parts."""
     kept = [(n, v) for n, v in query.multi_items() if v and n not in ("parts", PART, *EDGES)]
-    if parts:
+    if any(part.name != models.OBJECT for part in parts):
         kept.append(("parts", models.write_parts(parts)))
     return WrittenAddress(f"{path}?{urlencode(kept, safe=',:;')}")

@@ -115,8 +115,8 @@ SENTENCES: Mapping[str, str] = {
         "{network} has no class '{target}': name one of its labels, or a number from 0 to {last}"
     ),
     "InvalidChoice.too_few_photos": "give at least {least} photos, not {sent}",
-    "InvalidChoice.too_few_steps": "steps is 2 or more, not {steps}",
-    "InvalidChoice.too_few_draws": "draws is 1 or more, not {draws}",
+    "InvalidChoice.steps_out_of_range": "steps is 2 to {most}, not {steps}",
+    "InvalidChoice.draws_out_of_range": "draws is 1 to {most}, not {draws}",
     "InvalidChoice.other_number_of_targets": (
         "{targets} classes are named for {photos} photos: name one for all, or one for each, "
         "with semicolons between"

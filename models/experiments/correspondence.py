@@ -38,6 +38,7 @@ RANDOM, OBJECT = "random", "object"
 """The control's name, and that of the boxes which say where on each photo the control may lie."""
 SEED = 0
 MOST_PARTS = 8
+MOST_DRAWS = 1000
 NUMBERS = re.compile(r"\s*\d{1,5}\s*(,\s*\d{1,5}\s*){3}")
 Mask = tuple[int, int, int, int]
 """Top, left, bottom, right in input pixels; bottom and right are exclusive."""
@@ -198,8 +199,8 @@ def check_correspondence(network: Network, request: CorrespondenceRequest) -> tu
     """Return the parts; raise UnknownLayer or InvalidChoice for what cannot be answered."""
     for layer in _layers(network, request):
         network.path(layer, network.input_size)
-    if request.draws < 1:
-        raise InvalidChoice("too_few_draws", draws=request.draws)
+    if not 1 <= request.draws <= MOST_DRAWS:
+        raise InvalidChoice("draws_out_of_range", most=MOST_DRAWS, draws=request.draws)
     parts, side = parse_parts(request.parts), network.preprocessing.size
     for part in parts:
         for top, left, bottom, right in part.masks:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 BATCH = 16
 """So many copies go forward together."""
+MOST_STEPS = 1000
 SHOWN = 5
 """So many copies of the first photo are shown in the figure."""
 Numbers = NDArray[np.floating]
@@ -212,8 +213,8 @@ def measure_invariance(
 
 def check_invariance(network: Network, request: InvarianceRequest) -> None:
     """Raise UnknownLayer or InvalidChoice for what this network cannot answer."""
-    if request.steps < 2:
-        raise InvalidChoice("too_few_steps", steps=request.steps)
+    if not 2 <= request.steps <= MOST_STEPS:
+        raise InvalidChoice("steps_out_of_range", most=MOST_STEPS, steps=request.steps)
     for layer in _layers(network, request):
         network.path(layer, network.input_size)
     _named(network, request)

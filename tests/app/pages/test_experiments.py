@@ -296,6 +296,16 @@ def test_a_part_cannot_have_the_name_of_another_or_none(name: str) -> None:
         marked("/experiments/correspondence", query)
 
 
+def test_the_object_is_marked_after_a_part_and_goes_with_the_last_one() -> None:
+    form = "image=a&parts=nose:+1,2,3,4&part=object&top=0&left=0&bottom=9&right=9"
+    query = QueryParams(
+        urlsplit(str(marked("/experiments/correspondence", QueryParams(form)))).query
+    )
+    nose, thing = marks("/experiments/correspondence", query)
+    assert (nose.name, thing.boxes) == ("nose", ((0, 0, 9, 9),))
+    assert "parts" not in QueryParams(urlsplit(str(nose.without)).query)
+
+
 def test_a_name_may_hold_what_separates_parts() -> None:
     query = QueryParams("image=a&part=a|b: c&top=1&left=2&bottom=3&right=4")
     address = str(marked("/experiments/correspondence", query))

@@ -117,7 +117,8 @@ def test_parts_are_read_as_they_are_written() -> None:
         ({"parts": "nose: 4,4,33,12; 1,1,2,2"}, "leaves the input of 32 x 32 pixels"),
         ({"parts": "nose: 4,4,4,12; 1,1,2,2"}, "has no area"),
         ({"parts": "a: 1,1,2,2;1,1,2,2|a: 1,1,2,2;1,1,2,2"}, "a name of its own"),
-        ({"parts": "a: 1,1,2,2;1,1,2,2", "draws": 0}, "draws is 1 or more, not 0"),
+        ({"parts": "a: 1,1,2,2;1,1,2,2", "draws": 0}, "draws is 1 to 1000, not 0"),
+        ({"parts": "a: 1,1,2,2;1,1,2,2", "draws": 10**9}, "draws is 1 to 1000"),
     ],
 )
 def test_what_cannot_be_had_is_refused(

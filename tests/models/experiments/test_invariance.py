@@ -117,7 +117,8 @@ def test_it_is_written_in_every_format(toy: Network, cat: Image.Image) -> None:
 @pytest.mark.parametrize(
     ("asked", "match"),
     [
-        ({"steps": 1}, "steps is 2 or more, not 1"),
+        ({"steps": 1}, "steps is 2 to 1000, not 1"),
+        ({"steps": 10**9}, "steps is 2 to 1000, not 1000000000"),
         ({"target": "zebra"}, "no class 'zebra'"),
         ({"target": "cat;dog"}, "2 classes are named for 1 photos: name one for all"),
     ],
