@@ -368,7 +368,7 @@ def test_any_place_can_be_named(visit: Visit, scripting: bool) -> None:
     page.get_by_role("spinbutton", name="x").fill("225")
     page.get_by_role("spinbutton", name="y").fill("150")
     page.get_by_role("button", name="List", exact=True).click()
-    page.wait_for_url("**?at=150,225")
+    page.wait_for_url("**?at=150,225**")
     expect(page.locator("#list")).to_contain_text("maps fire here")
 
 
@@ -452,7 +452,7 @@ def test_arrow_keys_aim_at_a_place_of_the_photo(visit: Visit) -> None:
     expect(page.locator("#aim")).to_contain_text("x 243, y 174")
     expect(page.locator("h1")).to_have_text("conv5 of ZFNet")
     page.keyboard.press("Enter")
-    page.wait_for_url("**?at=174,243")
+    page.wait_for_url("**?at=174,243**")
 
 
 @WITH_AND_WITHOUT
