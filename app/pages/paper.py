@@ -8,11 +8,10 @@ from fastapi.responses import HTMLResponse
 from starlette.routing import Match
 
 import models
+from app.engine.experiments import EXPERIMENTS
 from app.web.templates import show
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-
-EXPERIMENTS = ("occlusion", "invariance", "correspondence", "evolution", "probe")
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,8 @@ class Paper:
 @router.get("/paper")
 def show_paper(request: Request) -> Response:
     """Show where each figure and table can be made."""
-    there = frozenset(name for name in EXPERIMENTS if _leads(request, f"/experiments/{name}"))
     errors = {name: models.error_rates(name)[0] for name in ("alexnet2012", "zfnet", "zfnet_b")}
-    page = Paper(there, _leads(request, "/examples/zfnet/conv5"), errors)
+    page = Paper(frozenset(EXPERIMENTS), _leads(request, "/examples/zfnet/conv5"), errors)
     return show(request, "paper/paper.html", page)
 
 

@@ -207,7 +207,7 @@ def test_a_photo_that_is_too_large_is_refused_before_it_is_sent(
 @WITH_AND_WITHOUT
 def test_a_photo_can_be_forgotten(visit: Visit, tmp_path: Path, scripting: bool) -> None:
     page = visit(scripting=scripting, refused=[404]).page
-    page.goto("/")
+    page.goto("./")
     page.locator("input[type=file]").first.set_input_files(write(tmp_path, photo(80, 60)))
     if not scripting:
         page.get_by_role("button", name="Look at it").click()
@@ -227,13 +227,13 @@ def test_a_browser_lists_the_photos_it_explored_until_it_is_cleared(visit: Visit
     page = visit().open_sample("Cup")
     page.get_by_role("link", name="conv3", exact=False).first.click()
     expect(page.locator("h1")).to_have_text("conv3 of ZFNet")
-    page.goto("/")
+    page.goto("./")
     recent = page.get_by_role("region", name="recent photos")
     expect(recent.get_by_role("img", name="Recent photo 1")).to_be_visible()
     expect(recent.locator("a")).to_have_count(1)
     recent.locator("a").click()
     expect(page.locator("h1")).to_have_text("conv3 of ZFNet")
-    page.goto("/")
+    page.goto("./")
     page.get_by_role("button", name="Clear this list").click()
     expect(recent).to_be_hidden()
     page.reload()
