@@ -112,6 +112,8 @@ class NetworkRegistry:
         """
         info = self.weights(name)
         if not info.offers and info.source != "published":
+            if info.offline and info.publishers:
+                raise models.WeightsMissing("offline", info=info)
             raise models.WeightsMissing("not_fetched", info=info)
         asked = [each for each in info.publishers if publisher in (None, each.publisher)]
         if not asked:

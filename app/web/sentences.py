@@ -256,6 +256,10 @@ SENTENCES: Mapping[str, str] = {
     "UnknownWeights": "{network} has no weights '{weights}' here; it has {known}. {how}",
     "WeightsMissing.not_here": "{network} has no weights here. {how}",
     "WeightsMissing.not_fetched": "{network} is not fetched. {how}",
+    "WeightsMissing.offline": (
+        "{network} is not fetched: DECONVNET_OFFLINE=1 forbids it. "
+        "Run 'deconvnet weights fetch {network}' without it, or elsewhere."
+    ),
     "WeightsMissing.no_room": (
         "{file} could not be fetched: there is no room for its {megabytes} MB in {folder}. "
         "Make room and try again; what has arrived is kept."

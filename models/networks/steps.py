@@ -103,9 +103,8 @@ class Sliding(Step):
         return replace(signal, values=values, rows=rows, columns=columns)
 
     def fits(self, input_size: Size) -> bool:
-        """Is the input large enough for one window?"""
-        (ky, kx), (py, px) = self.kernel_size, self.padding
-        return input_size.height + 2 * py >= ky and input_size.width + 2 * px >= kx
+        """Is the input large enough for one window, which in ceil mode the border may cut?"""
+        return min(self.shape(input_size)[1:]) > 0
 
     def shape(self, input_size: Size) -> Size:
         """Derive the output's size from the input's."""

@@ -181,8 +181,10 @@ def fetch_weights(
     """
     architecture(name)
     offers = publishers(name)
-    if not offers or sources.offline:
+    if not offers:
         raise WeightsMissing("not_fetched", info=find_weights(name, sources))
+    if sources.offline:
+        raise WeightsMissing("offline", info=find_weights(name, sources))
     chosen = choose_publishers(offers, sources.cache_dir, publisher)
     return fetch_in_order(chosen, sources.cache_dir, on_progress)
 

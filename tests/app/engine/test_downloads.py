@@ -211,6 +211,15 @@ def test_offline_nothing_is_fetched(
     assert not server.asked
 
 
+@pytest.mark.parametrize("network", ["alexnet", "zfnet", "vgg16"])
+def test_offline_a_fetch_is_refused_with_its_reason_though_there_are_starter_weights(
+    tmp_path: Path, network: str
+) -> None:
+    with client_in(tmp_path) as client:
+        answer = client.post(f"/networks/{network}/fetch")
+    assert answer.status_code == 503 and "DECONVNET_OFFLINE=1" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("network", ["lenet5", "alexnet2012"])
 def test_what_nobody_publishes_is_not_fetched(client: TestClient, network: str) -> None:
     answer = client.post(f"/networks/{network}/fetch")
