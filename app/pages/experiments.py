@@ -32,6 +32,13 @@ class Experiments:
 
 
 @dataclass(frozen=True)
+class Command:
+    """The page of an experiment on folders, which runs on the command line."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Field:
     """An option in the form: its value as text, and values to choose from or to suggest."""
 
@@ -90,6 +97,14 @@ def list_experiments(request: Request) -> Response:
     """List the experiments."""
     page = Experiments(tuple((each.name, each.does) for each in EXPERIMENTS.values()))
     return show(request, "experiments/experiments.html", page)
+
+
+@router.get("/experiments/evolution")
+@router.get("/experiments/probe")
+def show_command(request: Request) -> Response:
+    """Say how an experiment on folders is run."""
+    name = request.scope["route"].path.rpartition("/")[2]
+    return show(request, "experiments/command.html", Command(name))
 
 
 @router.get("/experiments/{name}")

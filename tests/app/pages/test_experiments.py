@@ -84,6 +84,11 @@ def test_the_experiments_are_listed(client: TestClient) -> None:
         assert f'href="/experiments/{name}"' in text
 
 
+@pytest.mark.parametrize("name", ["evolution", "probe"])
+def test_an_experiment_on_folders_says_its_command(client: TestClient, name: str) -> None:
+    assert f"deconvnet experiment {name} " in page(client, f"/experiments/{name}")
+
+
 def test_an_unknown_experiment_is_404_with_the_known_ones(client: TestClient) -> None:
     assert "there are occlusion, invariance" in page(client, "/experiments/magic", 404)
 
