@@ -509,7 +509,7 @@ def test_a_phone_shows_photo_and_projection_and_chooses_networks_from_a_list(
         for part in (page.locator("#photo"), page.locator("#close .signed")):
             box = part.bounding_box()
             assert box is not None and box["y"] + box["height"] <= 844
-    page.get_by_label("Network", exact=True).select_option("AlexNet (one column)")
+    page.get_by_role("combobox", name="Network").select_option("AlexNet (one column)")
     if not scripting:
         page.get_by_role("button", name="Go").click()
     expect(page.locator("h1")).to_have_text("conv5 of AlexNet (one column)")
