@@ -56,7 +56,8 @@ def test_a_photo_is_sent_explored_and_forgotten(
     page.get_by_role("link", name="AlexNet").first.click()
     expect(page.locator("h1")).to_contain_text("AlexNet")
     page.wait_for_load_state("networkidle")
-    page.get_by_role("button", name="Forget this photo").click()
+    page.get_by_text("Forget this photo").click()
+    page.get_by_role("button", name="Forget it").click()
     page.wait_for_url(f"**{PREFIX}/")
 
 
