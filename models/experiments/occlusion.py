@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,9 +31,6 @@ from models.projection.record import Record, record_photo
 from models.projection.selection import Unit, check_place
 from models.projection.visualize import check_features
 from models.projection.walk import project
-
-if TYPE_CHECKING:
-    pass
 
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
