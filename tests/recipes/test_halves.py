@@ -115,7 +115,7 @@ def test_a_classifier_for_the_teachers_own_maps_is_written_without_them(
         Image.new("RGB", (40, 50), colour).save(folder / f"{number}.jpg")
     out, files = tmp_path / "head.safetensors", ["--teacher", str(teacher_file)]
     places = ["--data", str(tmp_path / "data"), "--work", str(tmp_path / "work")]
-    main(["head", *files, *places, "--out", str(out), "--head-steps", "300"])
+    main(["head", *files, *places, "--out", str(out), "--head-steps", "2000"])
     with safe_open(out, "pt") as file:
         described = json.loads(file.metadata()["deconvnet"])
         head = {key: file.get_tensor(key) for key in file.keys()}
