@@ -55,7 +55,7 @@ def test_a_photo_is_sent_explored_and_forgotten(
     page.wait_for_url("**feature=**")
     page.get_by_role("link", name="AlexNet").first.click()
     expect(page.locator("h1")).to_contain_text("AlexNet")
-    page.wait_for_load_state("networkidle")
+    page.reload(wait_until="networkidle")  # no picture is on its way when its photo is forgotten
     page.get_by_text("Forget this photo").click()
     page.get_by_role("button", name="Forget it").click()
     page.wait_for_url(f"**{PREFIX}/")
