@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,10 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, help="The paper's 70.")] = 70,
     batch: Annotated[int, typer.Option(min=1, help="Photos in a batch, on all devices.")] = 128,
     rate: Annotated[float, typer.Option(min=0.0, help="Learning rate at the start.")] = 0.01,
+    start: Annotated[
+        Literal["paper", "he"],
+        typer.Option(help="Random weights: the paper's, or wider ones for a small set of photos."),
+    ] = "paper",
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read photos.")] = 0,
     seed: Annotated[int, typer.Option(help="Where chance begins.")] = 0,
@@ -32,7 +36,9 @@ def train(
     settings = read_settings(device=device)
     import models
 
-    config = models.TrainingConfig(epochs=epochs, batch=batch, rate=rate, seed=seed, every=every)
+    config = models.TrainingConfig(
+        epochs=epochs, batch=batch, rate=rate, start=start, seed=seed, every=every
+    )
     chosen, first = models.pick_device(settings.device), os.environ.get("RANK", "0") == "0"
     kept = f"at most {every} steps are lost"
     with interruptible(kept), steps_bar(network, shown=first) as on_progress:

@@ -203,15 +203,16 @@ def _probe(
     for done in fill_vectors(kept, network, photos, request.fit, request.grid):
         yield Progress(done, total, "features")
     svm, softmax = np.zeros((2, len(layers), request.folds))
+    found = kept.accuracies()
     for place in range(fits):
         at, fold = divmod(place, request.folds)
         yield Progress(len(photos) + place * BURDEN, total, layers[at])
-        split = draw_split(labels, request.train, request.test, fold)
-        vectors = kept.open(layers[at])
-        learned, tested = turned(vectors[split.train], vectors[split.test])
-        pair = labels[split.train], labels[split.test]
-        svm[at, fold] = _accuracy(svm_of(), learned, tested, *pair)
-        softmax[at, fold] = _accuracy(softmax_of(), learned, tested, *pair)
+        fit = f"{layers[at]} {request.train} {request.test} {fold} {SVM_COST} {SOFTMAX_COST}"
+        if fit not in found:
+            split = draw_split(labels, request.train, request.test, fold)
+            found[fit] = _accuracies(kept.open(layers[at]), labels, split)
+            kept.note_accuracies(found)
+        svm[at, fold], softmax[at, fold] = found[fit]
     is_papers = request.layers is None and len(layers) in (len(PAPER_SVM) - 1, len(PAPER_SVM))
     yield Probe(
         network.name,
@@ -270,6 +271,14 @@ def softmax_of() -> Any:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=SOFTMAX_COST, max_iter=200, tol=1e-3)
+
+
+def _accuracies(vectors: NDArray[Any], labels: Labels, split: Split) -> tuple[float, float]:
+    """Teach both classifiers on one fold; return the SVM's accuracy and the softmax's."""
+    learned, tested = turned(vectors[split.train], vectors[split.test])
+    pair = labels[split.train], labels[split.test]
+    one, other = (_accuracy(each, learned, tested, *pair) for each in (svm_of(), softmax_of()))
+    return one, other
 
 
 def _accuracy(

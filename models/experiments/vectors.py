@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,10 +41,15 @@ class VectorFolder:
     @property
     def done(self) -> int:
         """Return of how many photos there are vectors."""
-        try:
-            return int(json.loads((self.folder / "done.json").read_text()))
-        except (OSError, ValueError):
-            return 0
+        return int(self._noted("done", 0))
+
+    def accuracies(self) -> dict[str, tuple[float, float]]:
+        """Return what classifiers on these vectors reached, by what they were taught."""
+        return dict(self._noted("accuracies", {}))
+
+    def note_accuracies(self, found: Mapping[str, tuple[float, float]]) -> None:
+        """Write down what classifiers reached."""
+        self._note("accuracies", found)
 
     def open(self, layer: str, mode: str = "r") -> Vectors:
         """Open the vectors (N, D) of a layer without reading them."""
@@ -57,7 +63,17 @@ class VectorFolder:
 
     def note(self, done: int) -> None:
         """Write down of how many photos there are vectors now."""
-        replace_file(self.folder / "done.json", lambda part: part.write_text(json.dumps(done)))
+        self._note("done", done)
+
+    def _noted(self, name: str, otherwise: Any) -> Any:
+        try:
+            return json.loads((self.folder / f"{name}.json").read_text())
+        except (OSError, ValueError):
+            return otherwise
+
+    def _note(self, name: str, value: object) -> None:
+        text = json.dumps(value)
+        replace_file(self.folder / f"{name}.json", lambda part: part.write_text(text))
 
     def _file(self, layer: str) -> Path:
         return self.folder / f"{layer}.npy"

@@ -41,13 +41,13 @@ def save(checkpoint: Path, parts: Mapping[str, Part], **progress: Any) -> None:
 def resume(checkpoint: Path, parts: Mapping[str, Part], **same: Any) -> dict[str, Any]:
     """Fill the parts from a checkpoint and return what else it says; nothing if there is none.
 
-    Raises InvalidChoice unless it says the ``same``: it would belong to another run.
+    Raises InvalidChoice where it does not say the ``same``: it would belong to another run.
     """
     if not checkpoint.exists():
         return {}
     state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     for key, value in same.items():
-        if state.get(key) != value:
+        if state.get(key, value) != value:
             raise InvalidChoice(
                 "of_another_run",
                 checkpoint=str(checkpoint),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 KEPT_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
 """The epochs that the paper's Fig. 4 shows."""
@@ -16,6 +17,9 @@ class TrainingConfig:
     batch: int = 128
     rate: float = 0.01
     momentum: float = 0.9
+    start: Literal["paper", "he"] = "paper"
+    """Random weights: the paper's N(0, 0.01), or, above the first layer, as wide as signals need to
+    keep their strength (He et al. 2015), so that a small set of photos suffices to begin."""
     dropout: float = 0.5
     radius: float = 0.1
     """A filter whose root mean square exceeds this is scaled back to it."""

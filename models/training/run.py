@@ -126,7 +126,8 @@ class _Run:
 
     def _identity(self) -> dict[str, object]:
         """Say what must not change between two calls that are one run."""
-        config = {key: getattr(self.config, key) for key in ("batch", "seed", "dropout", "augment")}
+        keys = ("batch", "seed", "start", "dropout", "augment")
+        config = {key: getattr(self.config, key) for key in keys}
         return {**config, "name": self.network.name, "photos": len(self.learned)}
 
     def learn_epoch(self) -> None:
@@ -202,16 +203,19 @@ class _Run:
 
 
 def make(name: str, classes: tuple[str, ...], config: TrainingConfig) -> Network:
-    """Build a network for these classes with the paper's random weights: N(0, 0.01), biases 0."""
+    """Build a network for these classes with random weights: the paper's, biases 0, or He's."""
     template = build_on_meta(name)
     shapes = {key: tuple(tensor.shape) for key, tensor in template.tensors().items()}
     head = template.last_fc
     shapes[f"{head}.weight"] = (len(classes), shapes[f"{head}.weight"][1])
     network = build(architecture(name), shapes, classes=classes)
     chance = torch.Generator().manual_seed(config.seed)
+    first = next(iter(network.tensors()))
     for key, tensor in network.tensors().items():
-        if tensor.dim() > 1:
+        if tensor.dim() > 1 and (config.start == "paper" or key == first):
             nn.init.normal_(tensor, 0, 0.01, generator=chance)
+        elif tensor.dim() > 1:
+            nn.init.kaiming_normal_(tensor, nonlinearity="relu", generator=chance)
         elif key.endswith("bias"):
             nn.init.zeros_(tensor)
     for step in network.modules():

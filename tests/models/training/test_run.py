@@ -137,6 +137,24 @@ def test_new_weights_are_the_papers_gaussian() -> None:
     assert not tensors["conv3.bias"].any()
 
 
+def test_wider_weights_keep_the_strength_of_signals_above_the_first_layer() -> None:
+    tensors = make("zfnet", ("cat", "dog"), TrainingConfig(start="he")).tensors()
+    assert float(tensors["conv1.weight"].detach().std()) == pytest.approx(0.01, rel=0.03)
+    read = 256 * 3 * 3
+    expected = (2 / read) ** 0.5
+    assert float(tensors["conv3.weight"].detach().std()) == pytest.approx(expected, rel=0.01)
+    assert not tensors["conv3.bias"].any()
+
+
+def test_a_checkpoint_from_before_an_option_goes_on(photos: Path, tmp_path: Path) -> None:
+    once = TrainingConfig(epochs=1, batch=6)
+    train("lenet5", photos, tmp_path, once, device="cpu")
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["start"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert train("lenet5", photos, tmp_path, once, device="cpu").exists()
+
+
 def test_a_folder_without_classes_is_refused_with_a_sentence(tmp_path: Path) -> None:
     with refused(InvalidChoice, match="no folder of photos for each class"):
         open_folders(tmp_path)
