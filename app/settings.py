@@ -1,6 +1,7 @@
 """Every knob of the server and the command line, read from ``DECONVNET_*``."""
 
 import re
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,8 +24,13 @@ GIB = 2**30
 
 Names = Annotated[tuple[str, ...], NoDecode]
 """Several names in one variable, separated by commas."""
+Folders = Annotated[Mapping[str, Path], NoDecode]
+"""Folders in one variable, by the names under which visitors may ask for them: `a=/b,c=/d`."""
 Proxies = Annotated[tuple[IPvAnyNetwork, ...], NoDecode]
 """Several addresses or networks of machines, separated by commas."""
+
+NAMED_FOLDER = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]{0,39})\s*=\s*(.+?)\s*")
+"""A name that an address can hold, and the folder that it stands for."""
 
 PATH_PREFIX = re.compile(r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*")
 """A path prefix as addresses hold it: nothing, or segments with no slash at the end."""
@@ -123,6 +129,22 @@ class Settings(BaseSettings):
         description="Disk space for the results of experiments; least recently used leave first.",
     )
 
+    photo_folders: Folders = Field(
+        {},
+        description="Folders of photos, a folder for each class, on which visitors may run "
+        "experiments, each with a name: `caltech=/data/caltech101,mine=/data/mine`.",
+    )
+    runs: Folders = Field(
+        {},
+        description="Output folders of `deconvnet train` on which visitors may run experiments, "
+        "each with a name: `first=/runs/zfnet`.",
+    )
+    vector_bytes: PositiveInt = Field(
+        8 * GIB,
+        description="Disk space for feature vectors of photo folders; least recently used leave "
+        "first.",
+    )
+
     stop_notice: NonNegativeFloat = Field(
         1.0, description="Seconds from `/readyz` saying 503 to the port being closed on SIGTERM."
     )
@@ -136,6 +158,17 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
+
+    @field_validator("photo_folders", "runs", mode="before")
+    @classmethod
+    def _name_folders(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return value
+        parts = value.split(",") if isinstance(value, str) else value
+        found = [NAMED_FOLDER.fullmatch(part) for part in parts if part.strip()]
+        if not all(found):
+            raise ValueError("folders are written like 'name=/folder, other=/another'")
+        return {match[1]: Path(match[2]).expanduser() for match in found if match}
 
     @field_validator("root_path")
     @classmethod

@@ -37,6 +37,7 @@ from .experiments.requests import (
     ProbeRequest,
 )
 from .experiments.shape import Progress, Result, Table, finish
+from .experiments.vectors import trim_vectors
 from .networks.architecture import Architecture, ErrorRate
 from .networks.catalogue import architectures, describe_layers
 from .networks.network import LayerInfo, Network, Provenance
@@ -222,6 +223,7 @@ __all__ = [
     "to_png_sheet",
     "to_zip",
     "train",
+    "trim_vectors",
     "units_seeing",
     "use_all_cores",
     "use_one_core",

@@ -20,7 +20,7 @@ UNITS = {"GiB": 2**30, "MiB": 2**20}
 
 def shown(name: str, value: Any) -> str:
     """Return a default as the table has it: in code where it can be typed so."""
-    if value in (None, (), ""):
+    if value in (None, (), "", {}):
         return ""
     if name.endswith("_bytes"):
         unit, size = next(pair for pair in UNITS.items() if value % pair[1] == 0)

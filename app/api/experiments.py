@@ -1,23 +1,32 @@
 """`POST /experiments/{name}`: the paper's experiments, each a job."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from inspect import Parameter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Header, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
+import models
 from app.api.jobs import RESULT_TYPES, negotiate_result, result_answer
 from app.api.openapi import problems
 from app.engine.engine import Engine, Overdue
 from app.engine.experiments import EXPERIMENTS, Experiment, check_photos
+from app.engine.folders import (
+    FOLDER_EXPERIMENTS,
+    FolderExperiment,
+    find_folders,
+    fingerprint,
+)
+from app.engine.folders import begin as begin_on_folders
 from app.engine.job_files import Job, Question
 from app.engine.jobs import Jobs, JobUnfinished, Run
 from app.photos.uploads import Uploads
 from app.web import documents
-from app.web.choice import form_reader, write_query
+from app.web.choice import form_reader, takes, write_query
 from app.web.dependencies import (
     EngineHere,
     JobsHere,
@@ -25,6 +34,8 @@ from app.web.dependencies import (
     PhotosHere,
     UploadsHere,
     admit,
+    check_form,
+    engine_of,
     until_disconnect,
 )
 from app.web.negotiation import prefers_page
@@ -55,25 +66,57 @@ def offer(experiment: Experiment) -> None:
         prefer: Prefer = None,
         asked: Any = asked_here,
     ) -> Response:
-        page = prefers_page(request.headers.get("accept", ""))
-        media_type = "" if page else negotiate_result(request)
-        job = await admit(
-            request, engine, lambda: ask(experiment, asked, sent, engine, uploads, jobs)
+        return await _answer(
+            request, jobs, prefer, lambda: ask(experiment, asked, sent, engine, uploads, jobs)
         )
-        if page and "hx-request" in request.headers:
-            return Response(headers={"HX-Redirect": f"/jobs/{job.id}"})
-        if page:
-            return RedirectResponse(f"/jobs/{job.id}", 303)
-        seconds = _seconds(prefer, engine)
-        if seconds is not None:
-            job = await _wait(request, engine, jobs, job, seconds)
-        if seconds is not None and job.ended:
-            answer = await result_answer(jobs, job, media_type)
-            answer.headers["Preference-Applied"] = f"wait={seconds}"
-            return answer
-        headers = {"Location": f"/jobs/{job.id}", "Vary": "Accept, Prefer"}
-        return JSONResponse(documents.describe_job(job).model_dump(), 202, headers)
 
+    _declare(experiment, post)
+
+
+def offer_on_folders(experiment: FolderExperiment) -> None:
+    """Declare the route of an experiment on folders: their names, and the request's fields."""
+    asked_here = Depends(form_reader(experiment.request, Form))
+    names_here = Depends(_names_reader(experiment))
+
+    async def post(
+        request: Request,
+        engine: EngineHere,
+        jobs: JobsHere,
+        names: Any = names_here,
+        prefer: Prefer = None,
+        asked: Any = asked_here,
+    ) -> Response:
+        await check_form(request)
+        return await _answer(
+            request, jobs, prefer, lambda: ask_on_folders(experiment, asked, names, engine, jobs)
+        )
+
+    _declare(experiment, post)
+
+
+def _names_reader(experiment: FolderExperiment) -> Callable[..., Mapping[str, str]]:
+    """Make a dependency that reads from a form which folders are meant, by field."""
+    annotated: Any = Annotated
+    fields = [
+        Parameter(
+            each.name,
+            Parameter.KEYWORD_ONLY,
+            annotation=annotated[str, Form(description=each.meaning)],
+        )
+        for each in experiment.folders
+    ]
+
+    @takes(fields)
+    def read_names(**names: str) -> Mapping[str, str]:
+        """Read the names of folders."""
+        return names
+
+    return read_names
+
+
+def _declare(
+    experiment: Experiment | FolderExperiment, post: Callable[..., Awaitable[Response]]
+) -> None:
     router.post(
         f"/experiments/{experiment.name}",
         name=experiment.name,
@@ -92,6 +135,32 @@ def offer(experiment: Experiment) -> None:
             **problems(404, 406, 409, 410, 413, 415, 422, 503),
         },
     )(post)
+
+
+async def _answer(
+    request: Request,
+    jobs: Jobs,
+    prefer: str | None,
+    work: Callable[[], Coroutine[Any, Any, Job]],
+) -> Response:
+    """Answer with the job that runs an experiment, or its result where the client waits for it."""
+    engine = engine_of(request)
+    page = prefers_page(request.headers.get("accept", ""))
+    media_type = "" if page else negotiate_result(request)
+    job = await admit(request, engine, work)
+    if page and "hx-request" in request.headers:
+        return Response(headers={"HX-Redirect": f"/jobs/{job.id}"})
+    if page:
+        return RedirectResponse(f"/jobs/{job.id}", 303)
+    seconds = _seconds(prefer, engine)
+    if seconds is not None:
+        job = await _wait(request, engine, jobs, job, seconds)
+    if seconds is not None and job.ended:
+        answer = await result_answer(jobs, job, media_type)
+        answer.headers["Preference-Applied"] = f"wait={seconds}"
+        return answer
+    headers = {"Location": f"/jobs/{job.id}", "Vary": "Accept, Prefer"}
+    return JSONResponse(documents.describe_job(job).model_dump(), 202, headers)
 
 
 async def ask(
@@ -121,6 +190,34 @@ async def ask(
     return await jobs.ask(question, begin, experiment.encode)
 
 
+async def ask_on_folders(
+    experiment: FolderExperiment,
+    asked: Any,
+    names: Mapping[str, str],
+    engine: Engine,
+    jobs: Jobs,
+) -> Job:
+    """Return the job that runs an experiment on registered folders, begun where there is none."""
+    places = find_folders(experiment, names, engine.settings)
+    network, about = None, ("", "")
+    if experiment.has_network:
+        network = await engine.network(asked.network, asked.weights)
+        about = network.name, network.provenance.sha256 or network.provenance.source
+        asked = replace(asked, network=None, weights=None)
+    content = await engine.beside(lambda: fingerprint(experiment, places))
+    options = {**names, **write_query(asked)}
+    question = Question(experiment.name, (), *about, options, content)
+
+    async def begin() -> Run:
+        again = await engine.network(about[0], about[1][:8]) if network else None
+        return await engine.beside(
+            lambda: begin_on_folders(experiment, places, names, again, asked, engine.settings)
+        )
+
+    await begin()  # raises at once for what cannot be answered
+    return await jobs.ask(question, begin, models.result_files)
+
+
 def _seconds(prefer: str | None, engine: Engine) -> int | None:
     """Read for how long a client would wait, at most as long as a request may take."""
     match = WAIT.search(prefer or "")
@@ -140,3 +237,5 @@ async def _wait(request: Request, engine: Engine, jobs: Jobs, job: Job, seconds:
 
 for each in EXPERIMENTS.values():
     offer(each)
+for on_folders in FOLDER_EXPERIMENTS.values():
+    offer_on_folders(on_folders)

@@ -152,13 +152,17 @@ class Engine:
     ) -> T:
         """Advance a generator on the device, one step a turn, and return the last it yields.
 
-        Others have their turn between two steps, so that long work delays no click by more.
-        ``between`` is awaited with what each step yielded, before the next.
+        Others have their turn between two steps, so that long work delays no click by more. What
+        says that it needs no device goes on beside it. ``between`` is awaited with what each step
+        yielded, before the next.
         """
         done = object()
         last: T | object = done
-        while (step := await self.on_device(lambda: next(run, done))) is not done:
+        where: Callable[[Callable[[], T | object]], Awaitable[T | object]] = self.on_device
+        while (step := await where(lambda: next(run, done))) is not done:
             last = step
+            is_beside = isinstance(step, models.Progress) and step.beside
+            where = self.beside if is_beside else self.on_device
             if between:
                 await between(cast(T, step))
         assert last is not done, "a run yields at least its result"

@@ -28,7 +28,8 @@ class Question:
     """What a job answers: equal questions are one job.
 
     ``images`` are ids of photos, ``weights`` the SHA-256 of the network's weights, ``options`` what
-    differs from the experiment's defaults, as text.
+    differs from the experiment's defaults, as text; among them are the names of registered folders,
+    and ``content`` is a fingerprint of what these hold.
     """
 
     experiment: str
@@ -36,6 +37,7 @@ class Question:
     network: str = ""
     weights: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+    content: str = ""
 
     def text(self) -> str:
         """Write it in one way only."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
 
@@ -13,9 +14,11 @@ from starlette.datastructures import QueryParams
 import models
 from app.engine.engine import Answer, Engine, identity
 from app.engine.experiments import EXPERIMENTS, Experiment, check_photos, find_experiment
+from app.engine.folders import FOLDER_EXPERIMENTS, FolderExperiment, FolderField, registered
 from app.pages.marks import PART, Mark, marked, marks
 from app.photos.samples import SAMPLES, Sample, find_sample, read_sample
 from app.photos.uploads import Uploads
+from app.settings import Settings
 from app.web.addresses import WrittenAddress
 from app.web.choice import read_query, write_option
 from app.web.dependencies import EngineHere, UploadsHere, admit
@@ -32,19 +35,44 @@ class Experiments:
 
 
 @dataclass(frozen=True)
-class Command:
-    """The page of an experiment on folders, which runs on the command line."""
-
-    name: str
-
-
-@dataclass(frozen=True)
 class Field:
     """An option in the form: its value as text, and values to choose from or to suggest."""
 
     option: models.Option
     value: str
     values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FolderChoice:
+    """A field that names a registered folder: what it means, the names, the one that is chosen."""
+
+    name: str
+    setting: str
+    meaning: str
+    names: tuple[str, ...]
+    value: str
+
+
+@dataclass(frozen=True)
+class FolderPage:
+    """The page of an experiment on folders of this machine, which its owner has registered.
+
+    ``networks`` are offered where it is asked of one; ``weights`` are kept from the address.
+    """
+
+    name: str
+    does: str
+    folders: tuple[FolderChoice, ...]
+    networks: tuple[tuple[str, str], ...]
+    network: str
+    weights: str | None
+    fields: tuple[Field, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Name the settings under which nothing is registered."""
+        return tuple(each.setting for each in self.folders if not each.names)
 
 
 @dataclass(frozen=True)
@@ -95,16 +123,10 @@ class ExperimentPage:
 @router.get("/experiments")
 def list_experiments(request: Request) -> Response:
     """List the experiments."""
-    page = Experiments(tuple((each.name, each.does) for each in EXPERIMENTS.values()))
+    on_photos = [(each.name, each.does) for each in EXPERIMENTS.values()]
+    on_folders = [(each.name, each.does) for each in FOLDER_EXPERIMENTS.values()]
+    page = Experiments((*on_photos, *on_folders))
     return show(request, "experiments/experiments.html", page)
-
-
-@router.get("/experiments/evolution")
-@router.get("/experiments/probe")
-def show_command(request: Request) -> Response:
-    """Say how an experiment on folders is run."""
-    name = request.scope["route"].path.rpartition("/")[2]
-    return show(request, "experiments/command.html", Command(name))
 
 
 @router.get("/experiments/{name}")
@@ -112,6 +134,10 @@ async def show_experiment(
     request: Request, name: str, engine: EngineHere, uploads: UploadsHere
 ) -> Response:
     """Ask what an experiment needs to know."""
+    if name in FOLDER_EXPERIMENTS:
+        on_folders = FOLDER_EXPERIMENTS[name]
+        work = partial(_folder_page, on_folders, request.query_params, engine)
+        return show(request, f"experiments/{name}.html", await admit(request, engine, work))
     experiment = find_experiment(name)
     if PART in request.query_params:
         return RedirectResponse(str(marked(f"/experiments/{name}", request.query_params)), 303)
@@ -147,6 +173,30 @@ async def _page(
     )
 
 
+async def _folder_page(
+    experiment: FolderExperiment, query: QueryParams, engine: Engine
+) -> FolderPage:
+    asked = read_query(experiment.request, query)
+    network, ready = None, tuple[tuple[str, str], ...]()
+    if experiment.has_network:
+        network = await engine.network(asked.network, asked.weights)
+        ready = await asyncio.to_thread(_ready, engine)
+    return FolderPage(
+        experiment.name,
+        experiment.does,
+        tuple(_folder_choice(each, query, engine.settings) for each in experiment.folders),
+        ready,
+        network.name if network else "",
+        getattr(asked, "weights", None),
+        tuple(_fields(experiment, asked, network)),
+    )
+
+
+def _folder_choice(field: FolderField, query: QueryParams, settings: Settings) -> FolderChoice:
+    names, setting = tuple(registered(field, settings)), f"DECONVNET_{field.setting.upper()}"
+    return FolderChoice(field.name, setting, field.meaning, names, query.get(field.name, ""))
+
+
 def _ready(engine: Engine) -> tuple[tuple[str, str], ...]:
     """List the networks whose weights are here, by name and title."""
     registry = engine.registry
@@ -172,10 +222,14 @@ def _query(query: QueryParams, images: Sequence[str]) -> str:
     return urlencode([*(("image", id) for id in images), *kept], safe=",")
 
 
-def _fields(experiment: Experiment, asked: object, network: models.Network) -> list[Field]:
-    layers = tuple(layer.name for layer in network.describe())
-    suggested = {name: layers for name in ("layer", "first", "second")}
-    suggested["target"] = network.classes or ()
+def _fields(
+    experiment: Experiment | FolderExperiment, asked: object, network: models.Network | None
+) -> list[Field]:
+    suggested: dict[str, tuple[str, ...]] = {}
+    if network:
+        layers = tuple(layer.name for layer in network.describe())
+        suggested = {name: layers for name in ("layer", "first", "second")}
+        suggested["target"] = network.classes or ()
     fields = []
     for option in models.options_of(experiment.request):
         if option.name in ("network", "weights"):

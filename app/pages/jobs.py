@@ -77,7 +77,8 @@ async def show_job(request: Request, id: str, engine: EngineHere, jobs: JobsHere
 def _page(job: Job, table: Table | None = None, occlusion: OcclusionView | None = None) -> JobPage:
     asked = job.question
     weights = asked.weights[:8] if len(asked.weights) == 64 else asked.weights
-    options = [("network", asked.network), ("weights", weights), *asked.options.items()]
+    of_network = [("network", asked.network), ("weights", weights)] if asked.network else []
+    options = [*of_network, *asked.options.items()]
     images = [*(("image", id) for id in asked.images)]
     return JobPage(
         job,
@@ -131,7 +132,8 @@ async def cancel(id: str, jobs: JobsHere) -> RedirectResponse:
 async def show_file(id: str, suffix: Suffix, jobs: JobsHere) -> Response:
     """Give a result as a file of one kind."""
     job = await jobs.find(id)
-    name = f"{job.question.experiment}-{job.question.network}.{suffix}"
+    parts = (job.question.experiment, job.question.network)
+    name = f"{'-'.join(filter(None, parts))}.{suffix}"
     return await _file(jobs, id, suffix, name)
 
 

@@ -9,6 +9,7 @@ from starlette.routing import Match
 
 import models
 from app.engine.experiments import EXPERIMENTS
+from app.engine.folders import FOLDER_EXPERIMENTS
 from app.web.templates import show
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -27,7 +28,8 @@ class Paper:
 def show_paper(request: Request) -> Response:
     """Show where each figure and table can be made."""
     errors = {name: models.error_rates(name)[0] for name in ("alexnet2012", "zfnet", "zfnet_b")}
-    page = Paper(frozenset(EXPERIMENTS), _leads(request, "/examples/zfnet/conv5"), errors)
+    experiments = frozenset({*EXPERIMENTS, *FOLDER_EXPERIMENTS})
+    page = Paper(experiments, _leads(request, "/examples/zfnet/conv5"), errors)
     return show(request, "paper/paper.html", page)
 
 

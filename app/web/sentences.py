@@ -140,8 +140,16 @@ SENTENCES: Mapping[str, str] = {
         "{folder} holds no weights of epochs: train with it as the output folder first"
     ),
     "InvalidChoice.no_run": "{folder} holds no checkpoint of a training run: {cause}",
+    "InvalidChoice.nothing_registered": (
+        "the owner of this server has registered nothing for '{name}': {setting} names what "
+        "visitors may ask for, and 'deconvnet experiment' needs no such name"
+    ),
+    "InvalidChoice.not_registered": (
+        "nothing is registered for '{name}' as '{value}'; there are {known}"
+    ),
+    "InvalidChoice.no_photo_in": "{file} is no photo that can be read: mend it or take it away",
     "InvalidChoice.no_scikit_learn": (
-        "this needs scikit-learn, which is not installed: the extra 'probe' brings it"
+        "this needs scikit-learn: 'pip install scikit-learn' beside deconvnet brings it"
     ),
     "InvalidChoice.too_few_classes": (
         "{folder} has {classes} classes of photos: at least 2 are told apart"

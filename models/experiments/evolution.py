@@ -19,12 +19,13 @@ from PIL import Image
 
 from models import render
 from models.errors import InvalidChoice
+from models.experiments.features import read_pixels
 from models.experiments.requests import EvolutionRequest
 from models.experiments.shape import Progress, Table
 from models.networks.architecture import Architecture
 from models.networks.catalogue import architecture
 from models.networks.network import Network, Provenance
-from models.networks.preprocessing import Box, Preprocessing, framed, to_pixels
+from models.networks.preprocessing import Box
 from models.projection.record import record
 from models.projection.selection import Unit
 from models.projection.visualize import check_features
@@ -37,8 +38,8 @@ from models.weights.files import read
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BATCH = 16
-"""So many photos go forward together."""
+BATCH = 8
+"""So many photos go forward together: few, since nobody else has the device meanwhile."""
 FOLLOWED = 6
 """How many maps are followed where none are named: the paper shows six a layer."""
 SNAPSHOT = re.compile(r"epoch-(\d+)\.safetensors")
@@ -177,7 +178,7 @@ def _evolve(
         peaks = _Peaks(network, layer)
         for start in range(0, len(photos), BATCH):
             yield Progress(done, total, f"epoch {epoch}")
-            peaks.see(_pixels(photos[start : start + BATCH], network.preprocessing), start)
+            peaks.see(read_pixels(photos[start : start + BATCH], network.preprocessing), start)
             done += 1
         features = features or peaks.strongest(FOLLOWED)
         columns[epoch] = [_moment(peaks.of(each), network, layer, photos) for each in features]
@@ -186,12 +187,6 @@ def _evolve(
     names = tuple(photo.relative_to(data).as_posix() for photo in photos)
     last = _load(snapshots[max(snapshots)], paper, device).provenance
     yield Evolution(paper.name, layer, tuple(snapshots), features, tuple(rows), names, last)
-
-
-def _pixels(files: Sequence[Path], preprocessing: Preprocessing) -> torch.Tensor:
-    """Read photos as the network sees them."""
-    pictures = (framed(Image.open(file), preprocessing) for file in files)
-    return torch.cat([to_pixels(picture, preprocessing) for picture in pictures])
 
 
 class _Peaks:
@@ -231,7 +226,7 @@ class _Peaks:
 
 def _moment(unit: Unit, network: Network, layer: str, photos: Sequence[Path]) -> Moment:
     """Project a map's strongest unit from the photo where it fired."""
-    seen = record(network, _pixels([photos[unit.image]], network.preprocessing), until=layer)
+    seen = record(network, read_pixels([photos[unit.image]], network.preprocessing), until=layer)
     (found,) = project(seen, layer, [unit._replace(image=0)])
     picture = _draw(found, network.preprocessing.channel_order)
     return Moment(unit.activation, unit.image, (unit.y, unit.x), found.box, picture)

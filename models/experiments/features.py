@@ -1,15 +1,18 @@
-"""Feature vectors: what chosen layers make of photos, without a record to walk down from."""
+"""What chosen layers make of photos, without a record to walk down from; photos out of files."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from models.errors import OutOfMemory
+from models.errors import InvalidChoice, OutOfMemory
 from models.experiments.classes import score_layer
 from models.networks.network import Network
+from models.networks.preprocessing import Preprocessing, framed, to_pixels
 from models.networks.signal import Size, layout
 
 
@@ -17,6 +20,19 @@ def high_layer(network: Network) -> str:
     """Name the layer below the class scores, the paper's layer 7, or the last if there are none."""
     reached = [layer.name for layer, _ in network.sizes(network.input_size)]
     return reached[-2] if score_layer(network, network.input_size) else reached[-1]
+
+
+def read_pixels(files: Sequence[Path], preprocessing: Preprocessing, fit: str = "crop") -> Tensor:
+    """Read photos as a network sees them, (N, C, H, W); raise InvalidChoice for what is none."""
+    return torch.cat([_read(file, preprocessing, fit) for file in files])
+
+
+def _read(file: Path, preprocessing: Preprocessing, fit: str) -> Tensor:
+    try:
+        with Image.open(file) as photo:
+            return to_pixels(framed(photo, preprocessing, fit), preprocessing)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidChoice("no_photo_in", file=f"{file.parent.name}/{file.name}") from error
 
 
 @torch.no_grad()

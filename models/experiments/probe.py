@@ -8,7 +8,7 @@ see them turned into the span of the photos that are learned from, where product
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -117,7 +117,7 @@ class Probe:
                 PAPER_SVM[: len(self.layers)],
                 "--",
                 color="0.6",
-                label="the paper's SVM",
+                label="the paper's SVM (Caltech-101)",
             )
         axes.set(ylim=(0, 100), ylabel="mean accuracy over classes (%)")
         axes.set_title(f"{self.network}: {len(self.classes)} classes", loc="left")
@@ -206,11 +206,11 @@ def _probe(
     found = kept.accuracies()
     for place in range(fits):
         at, fold = divmod(place, request.folds)
-        yield Progress(len(photos) + place * BURDEN, total, layers[at])
+        now = Progress(len(photos) + place * BURDEN, total, layers[at], beside=True)
         fit = f"{layers[at]} {request.train} {request.test} {fold} {SVM_COST} {SOFTMAX_COST}"
         if fit not in found:
             split = draw_split(labels, request.train, request.test, fold)
-            found[fit] = _accuracies(kept.open(layers[at]), labels, split)
+            found[fit] = yield from _accuracies(kept.open(layers[at]), labels, split, now)
             kept.note_accuracies(found)
         svm[at, fold], softmax[at, fold] = found[fit]
     is_papers = request.layers is None and len(layers) in (len(PAPER_SVM) - 1, len(PAPER_SVM))
@@ -260,7 +260,7 @@ def _normalised(vectors: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def svm_of() -> Any:
-    """Make the linear SVM, one class against all others."""
+    """Make the linear SVM that tells one class from all others."""
     from sklearn.svm import LinearSVC
 
     return LinearSVC(C=SVM_COST, random_state=0)
@@ -273,23 +273,32 @@ def softmax_of() -> Any:
     return LogisticRegression(C=SOFTMAX_COST, max_iter=200, tol=1e-3)
 
 
-def _accuracies(vectors: NDArray[Any], labels: Labels, split: Split) -> tuple[float, float]:
-    """Teach both classifiers on one fold; return the SVM's accuracy and the softmax's."""
+def _accuracies(
+    vectors: NDArray[Any], labels: Labels, split: Split, now: Progress
+) -> Generator[Progress, None, tuple[float, float]]:
+    """Teach both classifiers on one fold, in short steps; return both mean accuracies."""
+    yield now
     learned, tested = turned(vectors[split.train], vectors[split.test])
-    pair = labels[split.train], labels[split.test]
-    one, other = (_accuracy(each, learned, tested, *pair) for each in (svm_of(), softmax_of()))
-    return one, other
+    taught, truth = labels[split.train], labels[split.test]
+    scores = []
+    for each in np.unique(labels):  # one class against all others
+        yield now
+        scores.append(svm_of().fit(learned, taught == each).decision_function(tested))
+    yield now
+    return (
+        mean_over_classes(np.argmax(scores, 0), truth),
+        mean_over_classes(_guess(learned, taught, tested), truth),
+    )
 
 
-def _accuracy(
-    classifier: Any, learned: Matrix, tested: Matrix, taught: Labels, truth: Labels
-) -> float:
-    """Teach a classifier, and return the mean over classes of its accuracy."""
+def _guess(learned: Matrix, taught: Labels, tested: Matrix) -> Labels:
+    """Teach the softmax, and return which classes it sees."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return mean_over_classes(classifier.fit(learned, taught).predict(tested), truth)
+        guessed: Labels = softmax_of().fit(learned, taught).predict(tested)
+    return guessed
 
 
 def mean_over_classes(found: Labels, truth: Labels) -> float:

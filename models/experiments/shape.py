@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an experiment is: units of work done and in all, and what is done now."""
+    """How far an experiment is: units of work done and in all, and what is done now.
+
+    ``beside`` says that what is done now needs no device, so that others may have it meanwhile.
+    """
 
     done: int
     total: int
     detail: str = ""
+    beside: bool = False
 
 
 class Table(NamedTuple):

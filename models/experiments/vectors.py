@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +18,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.experiments.features import maps_of
+from models.experiments.features import maps_of, read_pixels
 from models.networks.network import Network
-from models.networks.preprocessing import framed, to_pixels
 from models.weights.files import replace_file
 
-BATCH = 32
-"""So many photos go forward together."""
+BATCH = 8
+"""So many photos go forward together: few, since nobody else has the device meanwhile."""
+
+RECENT_SECONDS = 3600
 
 Vectors = NDArray[np.float16]
 
@@ -96,6 +98,22 @@ def open_vectors(
     return VectorFolder(inside, layers)
 
 
+def trim_vectors(folder: Path, budget: int) -> None:
+    """Remove vectors beyond a budget of bytes, least recently used first.
+
+    What was used within the hour stays, since somebody may be at work on it.
+    """
+    total, now = 0, time.time()
+    for inside in sorted(folder.glob("*/"), key=_used, reverse=True):
+        total += sum(file.stat().st_size for file in inside.iterdir())
+        if total > budget and now - _used(inside) > RECENT_SECONDS:
+            shutil.rmtree(inside, ignore_errors=True)
+
+
+def _used(inside: Path) -> float:
+    return max((file.stat().st_mtime for file in inside.iterdir()), default=0.0)
+
+
 def fill_vectors(
     kept: VectorFolder, network: Network, photos: Sequence[Path], fit: str, grid: int
 ) -> Iterator[int]:
@@ -119,9 +137,7 @@ def _vectors(
     network: Network, photos: Sequence[Path], layers: Sequence[str], fit: str, grid: int
 ) -> Mapping[str, Vectors]:
     """Return each layer's vectors (N, D) of some photos."""
-    pictures = (framed(Image.open(photo), network.preprocessing, fit) for photo in photos)
-    pixels = torch.cat([to_pixels(picture, network.preprocessing) for picture in pictures])
-    maps = maps_of(network, pixels, layers)
+    maps = maps_of(network, read_pixels(photos, network.preprocessing, fit), layers)
     return {layer: _shrunk(maps[layer], grid).half().cpu().numpy() for layer in layers}
 
 

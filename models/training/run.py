@@ -197,7 +197,7 @@ class _Run:
         """Write the weights as they are now."""
         path = self.out / filename
         if is_first():
-            source = f"trained on {self.learned.root}, {self.epoch} epochs"
+            source = f"trained on {Path(self.learned.root).name}, {self.epoch} epochs"
             write_weights(self.network, path, torch.float32, source=source)
         return path
 

@@ -400,6 +400,20 @@ def test_long_work_takes_turns_on_the_device_with_what_is_quick(engine: Engine) 
     assert order.index("quick") < order.index("step 2")
 
 
+def test_work_that_needs_no_device_leaves_it_to_others(engine: Engine) -> None:
+    threads: list[str] = []
+
+    def long() -> Iterator[models.Progress | str]:
+        for beside in (False, True, False):
+            threads.append(threading.current_thread().name.partition("_")[0])
+            yield models.Progress(0, 3, beside=beside)
+        threads.append(threading.current_thread().name.partition("_")[0])
+        yield "result"
+
+    assert asyncio.run(engine.in_turns(long())) == "result"
+    assert threads == ["device", "device", "encoder", "device"]
+
+
 def test_stopping_ends_what_would_take_longer_than_the_drain(engine: Engine) -> None:
     async def work() -> None:
         running = asyncio.ensure_future(engine.with_deadline(asyncio.sleep(60)))

@@ -80,13 +80,17 @@ def send(client: TestClient, text: str, form: str, **changes: str) -> Any:
 
 def test_the_experiments_are_listed(client: TestClient) -> None:
     text = page(client, "/experiments")
-    for name in ("occlusion", "invariance", "correspondence"):
+    for name in ("occlusion", "invariance", "correspondence", "evolution", "probe"):
         assert f'href="/experiments/{name}"' in text
 
 
 @pytest.mark.parametrize("name", ["evolution", "probe"])
-def test_an_experiment_on_folders_says_its_command(client: TestClient, name: str) -> None:
-    assert f"deconvnet experiment {name} " in page(client, f"/experiments/{name}")
+def test_an_experiment_on_folders_says_its_command_and_how_folders_are_registered(
+    client: TestClient, name: str
+) -> None:
+    text = page(client, f"/experiments/{name}")
+    assert f"deconvnet experiment {name} " in text
+    assert "DECONVNET_PHOTO_FOLDERS" in text and '<form id="run"' not in text
 
 
 def test_an_unknown_experiment_is_404_with_the_known_ones(client: TestClient) -> None:

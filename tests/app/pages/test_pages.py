@@ -21,7 +21,14 @@ from starlette.testclient import TestClient
 from app.pages.compare import Compare, Preset, Side, Tile
 from app.pages.compare import Field as ColumnField
 from app.pages.docs import Docs
-from app.pages.experiments import Command, ExperimentPage, Experiments, Field, PhotoTile
+from app.pages.experiments import (
+    ExperimentPage,
+    Experiments,
+    Field,
+    FolderChoice,
+    FolderPage,
+    PhotoTile,
+)
 from app.pages.feature import Feature, InputTile, MethodTile, Neighbour, PlaceTile
 from app.pages.figure import FigurePage
 from app.pages.filters import FiltersPage
@@ -91,7 +98,9 @@ CONTEXTS = {
     "jobs/job.html": JobPage,
     "jobs/_occlusion.html": JobPage,
     "experiments/experiments.html": Experiments,
-    "experiments/command.html": Command,
+    "experiments/folders.html": FolderPage,
+    "experiments/evolution.html": FolderPage,
+    "experiments/probe.html": FolderPage,
     "experiments/experiment.html": ExperimentPage,
     "experiments/occlusion.html": ExperimentPage,
     "experiments/invariance.html": ExperimentPage,
@@ -153,6 +162,7 @@ def fields(kind: Any) -> set[str]:
         LayerView,
         Stage,
         Field,
+        FolderChoice,
         PhotoTile,
         Mark,
         Table,

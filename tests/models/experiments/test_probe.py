@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from models.experiments.probe import (
 )
 from models.experiments.requests import ProbeRequest
 from models.experiments.shape import Progress, finish
-from models.experiments.vectors import fill_vectors, open_vectors
+from models.experiments.vectors import fill_vectors, open_vectors, trim_vectors
 from models.networks.catalogue import build_on_meta
 from models.networks.network import Network
 from models.networks.preprocessing import framed, to_pixels
@@ -113,7 +115,7 @@ def test_a_vector_is_the_layer_s_maps_averaged_to_the_grid(
 ) -> None:
     files = sorted((photos / "grey").iterdir())
     kept = open_vectors(tmp_path, toy, files, ("norm1", "fc3"), "crop", 1)
-    assert list(fill_vectors(kept, toy, files, "crop", 1)) == [12]
+    assert list(fill_vectors(kept, toy, files, "crop", 1)) == [8, 12]
     pixels = to_pixels(framed(Image.open(files[3]), toy.preprocessing), toy.preprocessing)
     means = plain(toy, until="norm1")(pixels)[0].mean((1, 2))
     np.testing.assert_allclose(kept.open("norm1")[3], means, rtol=2e-3, atol=1e-3)
@@ -136,6 +138,61 @@ def test_features_are_computed_once_and_go_on_where_they_were(
     assert steps == [10, 15, 20, 25, 30, 35, 36]
     assert isinstance(resumed[-1], Probe)
     np.testing.assert_array_equal(resumed[-1].svm, whole.svm)
+
+
+def test_vectors_beyond_the_budget_go_the_longest_unused_first(tmp_path: Path) -> None:
+    now = time.time()
+    for name, hours in (("new", 0.5), ("used", 2), ("old", 3), ("older", 4)):
+        (tmp_path / name).mkdir()
+        file = tmp_path / name / "conv1.npy"
+        file.write_bytes(bytes(100))
+        os.utime(file, (now, now - 3600 * hours))
+    trim_vectors(tmp_path, 250)
+    assert {each.name for each in tmp_path.iterdir()} == {"new", "used"}
+    trim_vectors(tmp_path, 50)
+    assert {each.name for each in tmp_path.iterdir()} == {"new"}  # somebody may be at work on it
+
+
+def test_classifiers_are_taught_once(toy: Network, photos: Path, tmp_path: Path) -> None:
+    whole = ask(toy, photos, tmp_path, layers="conv2", folds=2)
+    (vectors,) = tmp_path.rglob("conv2.npy")
+    vectors.unlink()  # so that nothing could be taught again
+    again = ask(toy, photos, tmp_path, layers="conv2", folds=2)
+    np.testing.assert_array_equal(again.svm, whole.svm)
+    np.testing.assert_array_equal(again.softmax, whole.softmax)
+
+
+def test_only_reading_photos_and_features_needs_the_device(
+    toy: Network, photos: Path, tmp_path: Path
+) -> None:
+    request = ProbeRequest(train=8, folds=1, layers="conv2")
+    steps = [s for s in probe(toy, photos, tmp_path, request) if isinstance(s, Progress)]
+    assert {step.beside for step in steps if step.detail == "features"} == {False}
+    assert {step.beside for step in steps if step.detail == "conv2"} == {True}
+
+
+def test_one_against_all_finds_the_classes_that_scikit_learn_does(
+    toy: Network, photos: Path, tmp_path: Path
+) -> None:
+    found = ask(toy, photos, tmp_path, layers="conv1", folds=1, train=3, grid=1)
+    (file,) = tmp_path.rglob("conv1.npy")
+    labels = np.repeat(np.arange(3), 12)
+    split = draw_split(labels, 3, 50, 0)
+    vectors = np.load(file).astype(np.float64)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    theirs = LinearSVC(C=10, tol=1e-6, max_iter=10**5).fit(unit[split.train], labels[split.train])
+    expected = mean_over_classes(theirs.predict(unit[split.test]), labels[split.test])
+    assert found.svm[0, 0] == pytest.approx(expected, abs=0.02)
+
+
+def test_a_file_that_is_no_photo_is_named(toy: Network, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (36, 36)).save(tmp_path / "data" / name / f"{number}.png")
+    (tmp_path / "data" / "b" / "1.png").write_bytes(b"not a picture")
+    with refused(InvalidChoice, "b/1.png is no photo that can be read"):
+        ask(toy, tmp_path / "data", tmp_path / "keep", train=1, layers="conv1")
 
 
 @pytest.mark.parametrize(
