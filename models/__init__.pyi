@@ -11,6 +11,7 @@ from .errors import (
     WeightsInvalid,
     WeightsMissing,
 )
+from .experiments.booklet import Page, to_booklet
 from .experiments.correspondence import (
     OBJECT,
     Correspondence,
@@ -132,6 +133,7 @@ __all__ = [
     "OcclusionRequest",
     "Option",
     "OutOfMemory",
+    "Page",
     "Part",
     "Place",
     "Prediction",
@@ -217,6 +219,7 @@ __all__ = [
     "result_files",
     "select",
     "sheet_grid",
+    "to_booklet",
     "to_comparison",
     "to_figure",
     "to_npz",

@@ -9,6 +9,7 @@ from app import VERSION
 from app.cli.experiment import correspondence, evolution, invariance, occlusion, probe
 from app.cli.figure import figure
 from app.cli.networks import networks
+from app.cli.reproduce import reproduce
 from app.cli.serve import serve
 from app.cli.terminal import FAILED, complain, say, sentence_of
 from app.cli.train import train
@@ -34,6 +35,7 @@ cli.command()(visualize)
 cli.command()(figure)
 cli.command()(networks)
 cli.command()(train)
+cli.command()(reproduce)
 cli.add_typer(experiment_cli, name="experiment")
 experiment_cli.command()(occlusion)
 experiment_cli.command()(invariance)

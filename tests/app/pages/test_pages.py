@@ -18,6 +18,7 @@ from jinja2 import nodes
 from PIL import Image, ImageChops
 from starlette.testclient import TestClient
 
+from app.cli.reproduction import Reproduction
 from app.pages.compare import Compare, Preset, Side, Tile
 from app.pages.compare import Field as ColumnField
 from app.pages.docs import Docs
@@ -95,6 +96,7 @@ CONTEXTS = {
     "_problem.html": Refusal,
     "_download.html": WeightsOffer,
     "_job.html": JobProgress,
+    "reproduction.html": Reproduction,
     "jobs/job.html": JobPage,
     "jobs/_occlusion.html": JobPage,
     "experiments/experiments.html": Experiments,
