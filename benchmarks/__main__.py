@@ -17,34 +17,38 @@ from benchmarks.engine import BARS, Case, Scale
 from benchmarks.stopwatch import peak
 
 DOCS = Path(__file__).parents[1] / "docs"
-BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+PARTS = ("engine", "occlusion", "service")
 
 
 def main() -> None:
     """Measure everything, print it, and write it down where --write says so."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (5)")
-    parser.add_argument("--only", choices=("engine", "occlusion", "service"), help="one part")
+    parser.add_argument("--only", choices=PARTS, help="one part; --write leaves the others be")
     parser.add_argument("--write", action="store_true", help="write docs/performance.*")
     chosen = parser.parse_args()
-    results: dict[str, Any] = {"machine": machine()}
-    tables = [f"Measured on {results['machine']}."]
-    if chosen.only in (None, "engine"):
-        tables += measure_engine(chosen.rounds, results)
-    if chosen.only in (None, "occlusion"):
-        occlusions = []
-        for case in occlusion.measure(min(chosen.rounds, 3)):
-            occlusions.append(case)
-            print(f"  {case.network} occlusion: {case.ratio:.1f} x", flush=True)
-        results["occlusion"] = [case.document() for case in occlusions]
-        tables.append(occlusion_table(occlusions))
-    if chosen.only in (None, "service"):
-        results["service"] = service.measure(chosen.rounds)
-        tables.append(service_table(results["service"]))
-    text = "\n\n".join(tables)
-    print(text)
-    if chosen.write:
-        write(text, results)
+    for part in PARTS if chosen.only is None else (chosen.only,):
+        results: dict[str, Any] = {}
+        tables = measure(part, chosen.rounds, results)
+        text = "\n\n".join([f"Measured on {machine()}.", *tables])
+        print(text, flush=True)
+        if chosen.write:
+            write(part, text, {**results, f"{part}_machine": machine()})
+
+
+def measure(part: str, rounds: int, results: dict[str, Any]) -> list[str]:
+    """Measure one part into ``results``; return its tables."""
+    if part == "engine":
+        return measure_engine(rounds, results)
+    if part == "service":
+        results["service"] = service.measure(rounds)
+        return [service_table(results["service"])]
+    cases = []
+    for case in occlusion.measure(min(rounds, 3)):
+        cases.append(case)
+        print(f"  {case.network} occlusion: {case.ratio:.1f} x", flush=True)
+    results["occlusion"] = [case.document() for case in cases]
+    return [occlusion_table(cases)]
 
 
 def machine() -> str:
@@ -159,15 +163,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write(text: str, results: dict[str, Any]) -> None:
-    """Put the tables into docs/performance.md, the numbers and the plot beside it."""
-    page = DOCS / "performance.md"
-    before, _, rest = page.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
-    (DOCS / "performance.json").write_text(json.dumps(results, indent=1) + "\n")
+def write(part: str, text: str, results: dict[str, Any], docs: Path = DOCS) -> None:
+    """Put a part's tables into docs/performance.md, its numbers and the plot beside it.
+
+    What was measured of the other parts stays as it is.
+    """
+    page, numbers = docs / "performance.md", docs / "performance.json"
+    begin, end = f"<!-- measured: {part} -->", f"<!-- /measured: {part} -->"
+    before, _, rest = page.read_text().partition(begin)
+    after = rest.partition(end)[2]
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
+    numbers.write_text(json.dumps(json.loads(numbers.read_text()) | results, indent=1) + "\n")
     if "cases" in results:
-        plot(results["cases"], DOCS / "pictures" / "performance.svg")
+        plot(results["cases"], docs / "pictures" / "performance.svg")
 
 
 def plot(cases: Sequence[dict[str, Any]], file: Path) -> None:

@@ -21,7 +21,7 @@ from .experiments.correspondence import (
     parse_parts,
     write_parts,
 )
-from .experiments.evolution import Evolution, evolve
+from .experiments.evolution import Evolution, evolution_files, evolve
 from .experiments.export import ResultFormat, encode_result, result_files
 from .experiments.filters import measure_filters
 from .experiments.frequencies import FirstLayer
@@ -193,6 +193,7 @@ __all__ = [
     "encode_result",
     "entry_names",
     "error_rates",
+    "evolution_files",
     "evolve",
     "export_weights",
     "fetch_weights",

@@ -10,6 +10,26 @@ document.documentElement.classList.add("js");
 
   on("end", (event) => event.target.id === "job" && location.reload());
 
+  // The slider of an evolution shows another epoch of every map.
+
+  const evolution = document.getElementById("evolution");
+  if (evolution) {
+    const epochs = evolution.dataset.epochs.split(" ");
+    const slider = evolution.querySelector("input");
+    const all = (selector) => evolution.querySelectorAll(selector);
+    slider.parentElement.hidden = false;
+    slider.addEventListener("input", () => {
+      const at = Number(slider.value);
+      for (const each of all("[data-at]")) each.hidden = Number(each.dataset.at) !== at;
+      all(".epochs a").forEach((link, number) => {
+        if (number === at) link.setAttribute("aria-current", "true");
+        else link.removeAttribute("aria-current");
+      });
+      evolution.querySelector("[data-epoch]").textContent = epochs[at];
+      slider.setAttribute("aria-valuetext", `epoch ${epochs[at]}`);
+    });
+  }
+
   // The square of an occlusion follows the pointer and the arrow keys; its numbers are read there.
 
   const section = document.getElementById("occlusion");

@@ -1,6 +1,7 @@
 """The benchmarks compare like with like: the peers project the same, and the work is counted."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,3 +112,22 @@ def test_captum_s_occlusion_is_given_the_same_work(
     assert case.ratio == case.times["captum"].median / case.times["ours"].median
     monkeypatch.setitem(occlusion.BARS, "toy", 2.0)
     assert bench.occlusion_table([case]).splitlines()[-1].startswith("| toy | ")
+
+
+def test_a_part_that_is_written_down_leaves_the_others_be(tmp_path: Path) -> None:
+    parts = [
+        f"<!-- measured: {part} -->\nold {part}\n<!-- /measured: {part} -->\n" for part in "ab"
+    ]
+    (tmp_path / "performance.md").write_text("Before.\n" + "Between.\n".join(parts) + "After.\n")
+    (tmp_path / "performance.json").write_text('{"a": 1, "b": 2}')
+    bench.write("b", "new b", {"b": 3}, tmp_path)
+    text = (tmp_path / "performance.md").read_text()
+    assert "old a" in text and "new b" in text and "old b" not in text
+    assert text.startswith("Before.") and "Between." in text and text.endswith("After.\n")
+    assert json.loads((tmp_path / "performance.json").read_text()) == {"a": 1, "b": 3}
+
+
+def test_the_document_has_a_place_for_every_part() -> None:
+    text = (bench.DOCS / "performance.md").read_text()
+    for part in bench.PARTS:
+        assert f"<!-- measured: {part} -->" in text and f"<!-- /measured: {part} -->" in text

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Header, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
-import models
 from app.api.jobs import RESULT_TYPES, negotiate_result, result_answer
 from app.api.openapi import problems
 from app.engine.engine import Engine, Overdue
@@ -215,7 +214,7 @@ async def ask_on_folders(
         )
 
     await begin()  # raises at once for what cannot be answered
-    return await jobs.ask(question, begin, models.result_files)
+    return await jobs.ask(question, begin, experiment.encode)
 
 
 def _seconds(prefer: str | None, engine: Engine) -> int | None:

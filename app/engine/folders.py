@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import models
-from app.engine.jobs import Run
+from app.engine.jobs import Encode, Run
 from app.settings import Settings
 
 
@@ -53,6 +53,7 @@ class FolderExperiment:
     does: str
     folders: tuple[FolderField, ...]
     begin: Begin
+    encode: Encode = models.result_files
 
     @property
     def has_network(self) -> bool:
@@ -85,6 +86,7 @@ FOLDER_EXPERIMENTS: Mapping[str, FolderExperiment] = {
             "Follow feature maps through the epochs of a training run (Fig. 4).",
             (RUN, DATA),
             _evolve,
+            models.evolution_files,
         ),
         FolderExperiment(
             "probe",

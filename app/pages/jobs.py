@@ -4,7 +4,7 @@ import asyncio
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 from urllib.parse import urlencode
@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from app.engine.job_files import Job
 from app.engine.jobs import Jobs
+from app.pages.evolution_view import EvolutionView, view_evolution
 from app.pages.occlusion_view import OcclusionView, view_occlusion
 from app.web.addresses import WrittenAddress
 from app.web.answers import CSV, JSON, NPZ, PNG, SVG
@@ -60,6 +61,7 @@ class JobPage:
     refresh: int
     table: Table | None = None
     occlusion: OcclusionView | None = None
+    evolution: EvolutionView | None = None
 
 
 @for_people.get("/jobs/{id}")
@@ -69,12 +71,16 @@ async def show_job(request: Request, id: str, engine: EngineHere, jobs: JobsHere
     page = _page(job)
     if job.state == "done" and job.question.experiment == "occlusion":
         page = await _with_occlusion(request, page, jobs)
+    elif job.state == "done" and job.question.experiment == "evolution":
+        document = json.loads(await jobs.result(job.id, "json"))
+        view = view_evolution(job.id, document, request.query_params)
+        page = replace(page, table=await _table(jobs, job), evolution=view)
     elif job.state == "done":
-        page = _page(job, await _table(jobs, job))
+        page = replace(page, table=await _table(jobs, job))
     return show(request, "jobs/job.html", page, vary="Accept")
 
 
-def _page(job: Job, table: Table | None = None, occlusion: OcclusionView | None = None) -> JobPage:
+def _page(job: Job) -> JobPage:
     asked = job.question
     weights = asked.weights[:8] if len(asked.weights) == 64 else asked.weights
     of_network = [("network", asked.network), ("weights", weights)] if asked.network else []
@@ -86,8 +92,6 @@ def _page(job: Job, table: Table | None = None, occlusion: OcclusionView | None 
         (*(("image_id", id) for id in asked.images), *options),
         WrittenAddress(f"/experiments/{asked.experiment}?{urlencode([*images, *options])}"),
         REFRESH_SECONDS,
-        table,
-        occlusion,
     )
 
 
@@ -97,7 +101,7 @@ async def _with_occlusion(request: Request, page: JobPage, jobs: Jobs) -> JobPag
     key = json.loads(await jobs.result(id, "key.json"))
     side = found["weights"]["preprocessing"]["size"]
     view = view_occlusion(id, found, key, request.query_params, side)
-    return _page(page.job, occlusion=view)
+    return replace(page, occlusion=view)
 
 
 async def _table(jobs: Jobs, job: Job) -> Table:
@@ -135,6 +139,13 @@ async def show_file(id: str, suffix: Suffix, jobs: JobsHere) -> Response:
     parts = (job.question.experiment, job.question.network)
     name = f"{'-'.join(filter(None, parts))}.{suffix}"
     return await _file(jobs, id, suffix, name)
+
+
+@router.get("/jobs/{id}/maps/{feature}-{epoch}.png")
+async def show_map(id: str, feature: int, epoch: int, jobs: JobsHere) -> Response:
+    """Show what a followed map saw at an epoch."""
+    name = f"{feature}-{epoch}.png"
+    return await _file(jobs, id, name, name)
 
 
 @router.get("/jobs/{id}/panels/{panel}.png")

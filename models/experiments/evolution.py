@@ -19,6 +19,7 @@ from PIL import Image
 
 from models import render
 from models.errors import InvalidChoice
+from models.experiments.export import result_files
 from models.experiments.features import read_pixels
 from models.experiments.requests import EvolutionRequest
 from models.experiments.shape import Progress, Table
@@ -26,6 +27,7 @@ from models.networks.architecture import Architecture
 from models.networks.catalogue import architecture
 from models.networks.network import Network, Provenance
 from models.networks.preprocessing import Box
+from models.projection.export import encode_png
 from models.projection.record import record
 from models.projection.selection import Unit
 from models.projection.visualize import check_features
@@ -90,6 +92,7 @@ class Evolution:
             "layer": self.layer,
             "photos": len(self.photos),
             "photo_name": names,
+            "silent": [[each.picture is None for each in row] for row in self.moments],
         }
 
     @property
@@ -119,6 +122,17 @@ class Evolution:
                     axes.imshow(moment.picture)
         for epoch, axes in zip(self.epochs, grid[0], strict=True):
             axes.set_title(f"epoch {epoch}", fontsize=7)
+
+
+def evolution_files(found: Evolution) -> dict[str, bytes]:
+    """Write an evolution in every format, and its projections as PNGs by map and epoch."""
+    pictures = {
+        f"{feature}-{epoch}.png": encode_png(moment.picture)
+        for feature, row in zip(found.features, found.moments, strict=True)
+        for epoch, moment in zip(found.epochs, row, strict=True)
+        if moment.picture is not None
+    }
+    return result_files(found) | pictures
 
 
 def snapshots_of(run: Path) -> dict[int, Path]:

@@ -18,8 +18,8 @@ class TrainingConfig:
     rate: float = 0.01
     momentum: float = 0.9
     start: Literal["paper", "he"] = "paper"
-    """Random weights: the paper's N(0, 0.01), or, above the first layer, as wide as signals need to
-    keep their strength (He et al. 2015), so that a small set of photos suffices to begin."""
+    """Random weights: the paper's N(0, 0.01), or, between the first layer and the last, as wide as
+    signals need to keep their strength (He et al. 2015), so that few photos suffice to begin."""
     dropout: float = 0.5
     radius: float = 0.1
     """A filter whose root mean square exceeds this is scaled back to it."""

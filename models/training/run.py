@@ -210,9 +210,9 @@ def make(name: str, classes: tuple[str, ...], config: TrainingConfig) -> Network
     shapes[f"{head}.weight"] = (len(classes), shapes[f"{head}.weight"][1])
     network = build(architecture(name), shapes, classes=classes)
     chance = torch.Generator().manual_seed(config.seed)
-    first = next(iter(network.tensors()))
+    outer = (next(iter(network.tensors())), f"{head}.weight")
     for key, tensor in network.tensors().items():
-        if tensor.dim() > 1 and (config.start == "paper" or key == first):
+        if tensor.dim() > 1 and (config.start == "paper" or key in outer):
             nn.init.normal_(tensor, 0, 0.01, generator=chance)
         elif tensor.dim() > 1:
             nn.init.kaiming_normal_(tensor, nonlinearity="relu", generator=chance)

@@ -178,6 +178,23 @@ def test_from_the_page_to_what_was_found_without_javascript(
     assert "<option selected>mine</option>" in again
 
 
+def test_an_evolution_s_page_shows_each_epoch_by_its_link(client: TestClient) -> None:
+    job = evolve(client).headers["location"]
+    wait_for(lambda: client.get(job).json()["state"] == "done")
+    text = client.get(job, headers=HTML).text
+    assert f'href="{job}?epoch=1#evolution"' in text and "<span data-epoch" in text
+    shown = {name: client.get(f"{job}?epoch={name}", headers=HTML).text for name in ("1", "2", "9")}
+    hidden = {
+        name: re.findall(r'<div data-at="(\d)" hidden>', page) for name, page in shown.items()
+    }
+    assert set(hidden["1"]) == {"1"} and set(hidden["2"]) == set(hidden["9"]) == {"0"}
+    pictures = re.findall(rf'src="({job}/maps/[37]-[12]\.png)"', text)
+    assert len(pictures) + text.count('class="silent"') == 4
+    for picture in pictures:
+        assert Image.open(io.BytesIO(client.get(picture).content)).format == "PNG"
+    assert client.get(f"{job}/maps/9-1.png").status_code == 404
+
+
 def test_a_failed_one_can_be_run_again_from_its_page(client: TestClient, place: Path) -> None:
     broken = place / "photos" / "dark" / "0.png"
     whole = broken.read_bytes()

@@ -22,6 +22,7 @@ from app.cli.reproduction import Reproduction
 from app.pages.compare import Compare, Preset, Side, Tile
 from app.pages.compare import Field as ColumnField
 from app.pages.docs import Docs
+from app.pages.evolution_view import EvolutionView, FollowedMap, MapThen
 from app.pages.experiments import (
     ExperimentPage,
     Experiments,
@@ -99,6 +100,7 @@ CONTEXTS = {
     "reproduction.html": Reproduction,
     "jobs/job.html": JobPage,
     "jobs/_occlusion.html": JobPage,
+    "jobs/_evolution.html": JobPage,
     "experiments/experiments.html": Experiments,
     "experiments/folders.html": FolderPage,
     "experiments/evolution.html": FolderPage,
@@ -169,6 +171,9 @@ def fields(kind: Any) -> set[str]:
         Mark,
         Table,
         OcclusionView,
+        EvolutionView,
+        FollowedMap,
+        MapThen,
         Numbers,
         Scale,
         Card,
