@@ -6,7 +6,7 @@
 from models.networks.architecture import Normalization
 from models.networks.build import build
 from models.networks.catalogue import architecture, build_on_meta
-from models.networks.network import Network
+from models.networks.network import Layer, Network
 from models.networks.preprocessing import Preprocessing, framed, to_pixels
 from models.networks.signal import Size, Span
 from models.networks.steps import (
@@ -31,6 +31,7 @@ __all__ = [
     "AveragePool",
     "Convolution",
     "Flatten",
+    "Layer",
     "Linear",
     "LocalResponseNorm",
     "MaxPool",

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from models.workbench import Network, architecture, assemble, fill, read, write, write_weights
+from recipes.album import Album
 from recipes.classes import center_scores, learn_classes, tune, view_photos
 from recipes.digits import learn_digits
 from recipes.evaluation import evaluate
@@ -31,6 +32,7 @@ from recipes.halves import (
 )
 from recipes.photos import ALIGNMENTS, is_held_out, label_photos, read_photos
 from recipes.students import make_student, read_teacher, revive
+from recipes.tutoring import Tutor, tutor_all
 
 log = logging.getLogger(__name__)
 PHOTOS = "starter: features distilled from BVLC AlexNet on 11,144 photos, classifier on Caltech-101"
@@ -38,6 +40,14 @@ HALF = (
     "starter: VGG-16 half as wide, each map imitating one of the published ImageNet VGG-16 "
     "(Simonyan & Zisserman, CC BY 4.0), classifier on Caltech-101"
 )
+TAUGHT = {
+    "vgg16": HALF,
+    **dict.fromkeys(
+        ALIGNMENTS,
+        "starter: features first distilled from BVLC AlexNet, then taught by the published "
+        "ImageNet VGG-16 (Simonyan & Zisserman, CC BY 4.0), classifier on Caltech-101",
+    ),
+}
 HEAD = (
     "the project's own classifier for the published VGG-16's pool5, learned on Caltech-101 "
     "(101 classes)"
@@ -140,6 +150,48 @@ def learn_head(
     center_scores(network)
 
 
+def tutor(options: argparse.Namespace) -> None:
+    """Let the shipped starters go on learning, all at once, from the published VGG-16."""
+    options.work.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    device = torch.device(options.device)
+    torch.manual_seed(0)
+    photos = {n: p for n, p in read_photos(options.data).items() if not is_held_out(n)}
+    labels = label_photos(list(photos))
+    starters = {name: _starter(name, options.starters) for name in (*ALIGNMENTS, "vgg16")}
+    for network in starters.values():
+        network.to(device)
+    *pupils, half = starters.values()
+    album = Album(list(photos.values()), device)
+    assert half.classes is not None
+    known = add_head(read_vgg(options.teacher), half.classes)
+    known.assign_tensors({**known.tensors(), **read(options.head, known.architecture).tensors})
+    known.to(device).requires_grad_(False)
+    truth = [half.classes.index(labels[name]) if name in labels else -1 for name in photos]
+    log.info("%d photos, %d with a class", len(photos), len(labels))
+    tutor_all(
+        pupils,
+        half,
+        Tutor(known, album),
+        Imitation(known, read_maps(options.maps), list(photos.values())),
+        album,
+        torch.tensor(truth, device=device),
+        options.steps,
+        options.work / "tutoring.pt",
+        batch=options.batch,
+        peak=options.peak,
+    )
+    for name, network in starters.items():
+        center_scores(network)
+        file = options.out / f"{name}.safetensors"
+        write_weights(network, file, torch.float16, source=TAUGHT[name], licence="MIT")
+
+
+def _starter(name: str, folder: Path) -> Network:
+    paper = architecture(name)
+    return assemble(read(folder / f"{name}.safetensors", paper), paper, "starter")
+
+
 def report_imitation(options: argparse.Namespace) -> None:
     """Print how much of the teacher's maps a half-wide VGG-16 leaves unexplained, held out."""
     photos = read_photos(options.data)
@@ -202,6 +254,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     test = commands.add_parser("evaluate", help=report.__doc__)
     test.add_argument("--data", type=Path, required=True)
     test.set_defaults(run=report)
+    taught = commands.add_parser("tutor", help=tutor.__doc__)
+    taught.add_argument("--data", type=Path, required=True, help="folder of photos")
+    taught.add_argument("--out", type=Path, required=True, help="folder of the weights to write")
+    taught.add_argument("--work", type=Path, default=Path("tutoring"), help="checkpoints")
+    taught.add_argument("--teacher", type=Path, required=True, help=".npz of the convolutions")
+    taught.add_argument("--head", type=Path, required=True, help="the classifier for its pool5")
+    taught.add_argument("--maps", type=Path, required=True, help=".json of the maps to imitate")
+    taught.add_argument("--starters", type=Path, required=True, help="folder to go on from")
+    taught.add_argument("--device", default="cuda", help="cuda or cpu")
+    taught.add_argument("--batch", type=int, default=256)
+    taught.add_argument("--steps", type=int, default=3_000)
+    taught.add_argument("--peak", type=float, default=6e-4, help="the highest learning rate")
+    taught.add_argument("--threads", type=int, default=torch.get_num_threads())
+    taught.set_defaults(run=tutor)
     compare = commands.add_parser("imitation", help=report_imitation.__doc__)
     compare.add_argument("--data", type=Path, required=True)
     compare.add_argument("--teacher", type=Path, required=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.workbench import Network, Preprocessing, architecture, build, repeat
+from models.workbench import Layer, Network, Preprocessing, architecture, build, repeat
 from recipes.descent import cosine, descend
 from recipes.photos import BATCH, cut, to_network_pixels
 
@@ -57,17 +57,17 @@ def read_maps(path: Path) -> Maps:
     return {name: torch.tensor(rows) for name, rows in json.loads(path.read_text()).items()}
 
 
-def trace_convs(network: Network, pixels: Tensor) -> dict[str, Tensor]:
-    """Run forward and keep every convolution's output before its ReLU."""
+def trace_convs(layers: Iterable[Layer], pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Run forward; return every convolution's output before its ReLU, and what comes out last."""
     maps: dict[str, Tensor] = {}
-    for layer in network.layers:
+    for layer in layers:
         first, *rest = layer.steps
         pixels = first(pixels)
         if layer.kind == "conv":
             maps[layer.name] = pixels
         for step in rest:
             pixels = step(pixels)
-    return maps
+    return maps, pixels
 
 
 def draw_crops(photos: Sequence[Tensor], count: int, side: int = SIDE) -> Tensor:
@@ -78,7 +78,7 @@ def draw_crops(photos: Sequence[Tensor], count: int, side: int = SIDE) -> Tensor
 
 def show(network: Network, crops: Tensor) -> Tensor:
     """Return crops as a network's pixels."""
-    return to_network_pixels(crops, 0, crops.shape[2], network.preprocessing)
+    return to_network_pixels(crops.to(network.device), 0, crops.shape[2], network.preprocessing)
 
 
 @torch.no_grad()
@@ -87,7 +87,7 @@ def choose_maps(teacher: Network, photos: Sequence[Tensor], share: float = 0.5) 
 
     A map counts by its deviation times the sum of the absolute weights that read it.
     """
-    maps = trace_convs(teacher, show(teacher, draw_crops(photos, BATCH)))
+    maps, _ = trace_convs(teacher.layers, show(teacher, draw_crops(photos, BATCH)))
     convs = [layer for layer in teacher.layers if layer.kind == "conv"]
     readers = [layer.steps[0] for layer in convs[1:]]
     chosen = {}
@@ -196,15 +196,25 @@ class Imitation:
     @torch.no_grad()
     def teach(self, crops: Tensor) -> dict[str, Tensor]:
         """Return the teacher's chosen maps, before the ReLU."""
-        with torch.autocast("cpu", torch.bfloat16):
-            maps = trace_convs(self.teacher, show(self.teacher, crops))
-        return {name: maps[name].index_select(1, self.maps[name]).float() for name in WEIGHTS}
+        with torch.autocast(self.teacher.device.type, torch.bfloat16):
+            return self.pick(trace_convs(self.teacher.layers, show(self.teacher, crops))[0])
+
+    def pick(self, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return those of the teacher's maps that a student imitates."""
+        device = self.teacher.device
+        return {
+            name: maps[name].index_select(1, self.maps[name].to(device)).float() for name in WEIGHTS
+        }
 
     def errors(self, half: Network, crops: Tensor) -> dict[str, Tensor]:
         """Return each layer's mean squared error: the share of variance not explained."""
         known = self.teach(crops)
-        with torch.autocast("cpu", torch.bfloat16):
-            maps = trace_convs(half, show(half, crops))
+        with torch.autocast(half.device.type, torch.bfloat16):
+            maps, _ = trace_convs(half.layers, show(half, crops))
+        return self.compare(maps, known)
+
+    def compare(self, maps: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Compare a student's maps with those that it imitates, layer by layer."""
         return {
             name: ((maps[name].float() - known[name]) / self.deviations[name]).square().mean()
             for name in WEIGHTS

@@ -89,5 +89,8 @@ def to_network_pixels(
     """Turn a square of uint8 crops into a network's pixels."""
     seen = crops[:, :, corner : corner + side, corner : corner + side].float()
     seen = seen.flip(1) if preprocessing.channel_order == "BGR" else seen
-    mean, std = (torch.tensor(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std))
+    mean, std = (
+        torch.tensor(v, device=crops.device)[:, None, None]
+        for v in (preprocessing.mean, preprocessing.std)
+    )
     return ((seen * preprocessing.scale - mean) / std).contiguous(memory_format=torch.channels_last)

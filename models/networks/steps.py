@@ -30,6 +30,11 @@ from models.networks.signal import Signal, Size, Span, cut, layout, zeros
 Saved: TypeAlias = Tensor | None
 """What a step keeps of a forward pass for the way down; most keep nothing."""
 
+# On a GPU torch would round float32 to ten bits in a convolution, and choose ways to compute it
+# whose sums come in another order each time.
+torch.backends.cudnn.allow_tf32 = False
+torch.backends.cudnn.deterministic = True
+
 LANES = 64
 """Up to so many output maps one convolution makes at about the price of a few."""
 

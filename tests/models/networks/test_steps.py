@@ -433,3 +433,9 @@ def test_every_sliding_kind_says_whether_it_fits() -> None:
     pool: Sliding = MaxPool(3, 2)
     assert pool.fits(Size(1, 3, 3)) and not pool.fits(Size(1, 2, 9))
     assert MaxPool(3, 2, 1).fits(Size(1, 1, 1))
+
+
+def test_a_gpu_is_asked_for_whole_float32_and_the_same_sums_each_time() -> None:
+    assert torch.backends.cudnn.deterministic
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
