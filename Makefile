@@ -12,10 +12,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve install test check format bench accept lock clean
+.PHONY: help serve install test check format bench accept translations lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/runtime ## start the server on http://127.0.0.1:8000 (HOST=, PORT=)
 	DECONVNET_HOST=$(HOST) DECONVNET_PORT=$(PORT) $(BIN)/deconvnet serve
@@ -39,6 +39,9 @@ bench: $(VENV)/dev ## run the benchmarks
 
 accept: $(VENV)/dev ## overwrite the golden pictures with today's; look at them first
 	$(BIN)/python -m pytest -k golden --accept
+
+translations: $(VENV)/dev ## gather what pages and errors say into app/locale
+	$(BIN)/python -m app.cli.translations
 
 lock: $(VENV)/dev ## resolve the newest versions anew into requirements*.lock
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \

@@ -20,6 +20,7 @@ from app.photos.uploads import Uploads, sweep_forever
 from app.settings import Settings
 from app.web import errors
 from app.web.folders import folder
+from app.web.language import Language
 from app.web.metrics import Holdings, Observer
 from app.web.prefix import Prefix
 from app.web.security import Gate, SecureHeaders
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Prefix, root_path=settings.root_path, trusted=settings.trusted_proxies)
     app.add_middleware(GZipMiddleware, compresslevel=6, exclude_content_types=PACKED)
     app.add_middleware(Observer, registry=app.state.collectors)
+    app.add_middleware(Language)
     app.add_middleware(SecureHeaders)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app

@@ -33,15 +33,16 @@ document.documentElement.classList.add("js");
   // The square of an occlusion follows the pointer and the arrow keys; its numbers are read there.
 
   const section = document.getElementById("occlusion");
+  const language = document.documentElement.lang;
   const number = (value) => {
     const size = Math.abs(value);
     const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.1 ? 2 : 4;
     const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-    return value ? value.toLocaleString("en", options).replace("-", "\u2212") : "0";
+    return value ? value.toLocaleString(language, options).replace("-", "\u2212") : "0";
   };
   const words = {
     activation: number,
-    probability: (value) => `${(100 * value).toFixed(1)} %`,
+    probability: (value) => `${(100 * value).toLocaleString(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 })} %`,
     best_label: (label) => label.replaceAll("_", " "),
   };
   let found, row, column;

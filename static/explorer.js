@@ -26,13 +26,15 @@ on("change", (event) => {
 });
 on("submit", (event) => {
   const form = event.target;
+  if (form.elements.back) form.elements.back.value = location.href.slice(location.origin.length);
   if (form.dataset.forget) remember(recent().filter(({ id }) => id !== form.dataset.forget));
   if (form.id !== "upload") return;
   const large = [...form.elements].some((input) => input.files?.[0]?.size > form.dataset.limit);
   if (!large) return form.classList.add("busy");
   event.preventDefault();
-  const limit = Number(form.dataset.limit).toLocaleString("en");
-  find("problem").innerHTML = `<p class="problem">The photo is larger than ${limit} bytes: send a smaller one.</p>`;
+  const refusal = find("problem").appendChild(document.createElement("p"));
+  refusal.className = "problem";
+  refusal.textContent = form.dataset.large;
 });
 on("dragover", (event) => {
   if (!find("upload") || !event.dataTransfer.types.includes("Files")) return;

@@ -9,6 +9,7 @@ from app.pages import (
     figure,
     filters,
     jobs,
+    language,
     networks,
     paper,
     pictures,
@@ -30,5 +31,6 @@ PAGES = (
     paper,
     experiments,
     jobs,
+    language,
 )
 ROUTERS = (*(page.router for page in PAGES), jobs.for_people)

@@ -16,7 +16,7 @@ from app.pages.links import Click, Link, picture_address, read_click, read_link
 from app.photos.uploads import Uploads
 from app.web.addresses import Address, WrittenAddress
 from app.web.choice import read_query
-from app.web.comparison import SIDES, Column, Seen, differences, read_column, read_columns
+from app.web.comparison import SIDES, Column, Fact, Seen, differences, read_column, read_columns
 from app.web.comparison import see_columns as see
 from app.web.dependencies import EngineHere, UploadsHere, admit
 from app.web.templates import is_partial, show
@@ -90,7 +90,7 @@ class Side:
     link: Link
     title: str
     layer: str
-    apart: str
+    apart: tuple[Fact, ...]
     provenance: models.Provenance
     width: int
     height: int

@@ -16,6 +16,7 @@ from app.web.citation import bibtex
 from app.web.comparison import Column, Seen, read_columns, see_column, see_columns
 from app.web.dependencies import EngineHere, UploadsHere, admit
 from app.web.figures import MEDIA_TYPES, name_views
+from app.web.language import gettext
 from app.web.templates import show
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -49,7 +50,7 @@ async def show_figure(
     (view,) = (view for _, view in name_views([seen]))
     said = write_query(seen.listed, without=IN_PATH)
     address = link.path.replace("/images/", "/figures/", 1)
-    page = _page(f"{layer} of {seen.title}", link, address, said, [view], models.caption(view))
+    page = _page(_name(layer, seen.title), link, address, said, [view], models.caption(view))
     return show(request, "figure/figure.html", page)
 
 
@@ -78,7 +79,11 @@ async def show_comparison(request: Request, engine: EngineHere, uploads: Uploads
 
 
 def _title(seen: Sequence[Seen]) -> str:
-    return " | ".join(f"{each.layer} of {each.title}" for each in seen)
+    return " | ".join(_name(each.layer, each.title) for each in seen)
+
+
+def _name(layer: str, title: str) -> str:
+    return gettext("%(layer)s of %(title)s") % {"layer": layer, "title": gettext(title)}
 
 
 def _page(

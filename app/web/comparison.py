@@ -155,14 +155,18 @@ def _pixel(
     return frame.to_input(x + 0.5, y + 0.5)
 
 
-def differences(columns: Sequence[Seen], *, weights: bool = True) -> list[str]:
-    """Say of each column what tells it from the others, beside its network and layer.
+Fact = tuple[str, str]
+"""An option's name and its value, or `image` and how the photo's id begins."""
+
+
+def differences(columns: Sequence[Seen], *, weights: bool = True) -> list[tuple[Fact, ...]]:
+    """Find of each column what tells it from the others, beside its network and layer.
 
     Without ``weights``, those are not spoken of.
     """
     rows = [dict(_facts(each, weights=weights)) for each in columns]
     told = [name for name in rows[0] if len({row[name] for row in rows}) > 1]
-    return [", ".join(row[name] for name in told) for row in rows]
+    return [tuple((name, row[name]) for name in told) for row in rows]
 
 
 def _facts(seen: Seen, *, weights: bool) -> Iterator[tuple[str, str]]:
@@ -172,4 +176,4 @@ def _facts(seen: Seen, *, weights: bool) -> Iterator[tuple[str, str]]:
     if weights:
         provenance = seen.network.provenance
         yield "weights", f"{provenance.source} weights {provenance.sha256[:8]}".strip()
-    yield "image", f"photo {seen.column.image[:6]}"
+    yield "image", seen.column.image[:6]

@@ -14,6 +14,7 @@ from app import storage
 from app.engine import engine, experiments, jobs
 from app.photos import decoders, decoding, uploads
 from app.web.addresses import url
+from app.web.language import gettext, noted, written
 from app.web.sentences import sentence
 
 MEDIA_TYPE = "application/problem+json"
@@ -99,7 +100,12 @@ class Problem:
     @property
     def title(self) -> str:
         """Name the status."""
-        return "Client Left" if self.status == CLIENT_LEFT else HTTPStatus(self.status).phrase
+        return gettext(self.phrase)
+
+    @property
+    def phrase(self) -> str:
+        """Name the status as HTTP does, in English."""
+        return phrase_of(self.status)
 
     @property
     def document(self) -> dict[str, str | int]:
@@ -111,6 +117,31 @@ class Problem:
             "detail": self.detail,
         }
 
+
+def phrase_of(status: int) -> str:
+    """Name a status as HTTP does, in English."""
+    return "Client Left" if status == CLIENT_LEFT else HTTPStatus(status).phrase
+
+
+WHOLE = noted("'{name}' should be a whole number, not {value}.")
+NO_NUMBER = noted("'{name}' should be a number, not {value}.")
+WRONG: Mapping[str, str] = {
+    "missing": noted("'{name}' is missing."),
+    "int_parsing": WHOLE,
+    "int_parsing_size": WHOLE,
+    "int_type": WHOLE,
+    "int_from_float": WHOLE,
+    "float_parsing": NO_NUMBER,
+    "float_type": NO_NUMBER,
+    "string_type": noted("'{name}' should be text, not {value}."),
+    "literal_error": noted("'{name}' should be one of {expected}, not {value}."),
+    "enum": noted("'{name}' should be one of {expected}, not {value}."),
+    "greater_than_equal": noted("'{name}' should be {ge} or more, not {value}."),
+    "less_than_equal": noted("'{name}' should be {le} or less, not {value}."),
+    "greater_than": noted("'{name}' should be more than {gt}, not {value}."),
+    "less_than": noted("'{name}' should be less than {lt}, not {value}."),
+}
+"""What is said of a parameter that has not the form that is declared, by pydantic's name for it."""
 
 PageOfProblem = Callable[[Request, Problem], Response]
 """How pages show a problem; `app.state.page_of_problem` once there are pages."""
@@ -163,20 +194,23 @@ def _sentence(request: Request, error: HTTPException) -> str:
     path = request.url.path[:80]
     match error.status_code:
         case 404:
-            return f"There is nothing at '{path}'; the API is described at {url('/docs')}."
+            nothing = gettext("There is nothing at '{path}'; the API is described at {docs}.")
+            return nothing.format(path=path, docs=url("/docs"))
         case 405:
-            allowed = (error.headers or {}).get("Allow", "another method")
-            return f"{request.method} is not possible at '{path}'; it takes {allowed}."
+            allowed = (error.headers or {}).get("Allow") or gettext("another method")
+            wrong = gettext("{method} is not possible at '{path}'; it takes {allowed}.")
+            return wrong.format(method=request.method, path=path, allowed=allowed)
         case 413:
             return too_long(request.app.state.settings.max_upload_bytes)
         case 400:
-            return f"The request cannot be read: {error.detail}"
-    return str(error.detail)
+            return gettext("The request cannot be read: {cause}").format(cause=error.detail)
+    return gettext(str(error.detail))
 
 
 def too_long(limit: int) -> str:
     """Say that a request's body is over the limit."""
-    return f"The request is larger than {limit:,} bytes: send a smaller photo."
+    large = gettext("The request is larger than {limit} bytes: send a smaller photo.")
+    return large.format(limit=written(f"{limit:,}"))
 
 
 def _of_parameters(request: Request, error: Exception) -> Response:
@@ -188,14 +222,18 @@ def _of_parameters(request: Request, error: Exception) -> Response:
 def _describe(error: Mapping[str, object]) -> str:
     where = error.get("loc")
     name = str(where[-1]) if isinstance(where, tuple) and where else "request"
-    if error.get("type") == "missing":
-        return f"'{name}' is missing."
+    if said := WRONG.get(str(error.get("type"))):
+        fields = {"name": name, "value": _shorten(error.get("input"))}
+        return gettext(said).format(**fields, **_context(error))
     message = str(error.get("msg", "is not valid")).removeprefix("Value error, ")
-    if message.startswith("Input should "):
-        message = (
-            f"should {message.removeprefix('Input should ')}, not {_shorten(error.get('input'))}"
-        )
-    return f"'{name}': {message}."
+    return gettext("'{name}' is not valid: {message}.").format(name=name, message=message)
+
+
+def _context(error: Mapping[str, object]) -> dict[str, str]:
+    """Read what pydantic says of the form; words to choose from come as `'a', 'b' or 'c'`."""
+    context = error.get("ctx")
+    known = context.items() if isinstance(context, dict) else ()
+    return {name: str(value).replace(" or ", ", ") for name, value in known}
 
 
 def _shorten(value: object) -> str:

@@ -44,7 +44,8 @@ def name_views(seen: Sequence[Seen]) -> list[tuple[str, models.Visualization]]:
     for side, apart, each in zip(SIDES, differences(seen), seen, strict=False):
         if each.view is None:
             raise models.InvalidChoice("nothing_listed", side=side, layer=each.layer)
-        views.append((apart, each.view))
+        words = (f"photo {value}" if name == "image" else value for name, value in apart)
+        views.append((", ".join(words), each.view))
     return views
 
 

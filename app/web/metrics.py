@@ -17,6 +17,7 @@ from app.engine.engine import Engine
 from app.engine.jobs import Jobs
 from app.photos.uploads import Uploads
 from app.web.errors import CLIENT_LEFT, Problem, respond
+from app.web.language import gettext
 
 log = logging.getLogger("deconvnet.requests")
 errors = logging.getLogger("deconvnet.errors")
@@ -72,7 +73,7 @@ def note(request: Request, **facts: Any) -> None:
 
 async def _fail(scope: Scope, receive: Receive, send: Send) -> None:
     request = Request(scope, receive)
-    problem = Problem(500, "The server failed here; its log says why.")
+    problem = Problem(500, gettext("The server failed here; its log says why."))
     await respond(request, problem)(scope, receive, send)
 
 

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.settings import PATH_PREFIX
 from app.web.addresses import PREFIX, url
 from app.web.errors import Problem, respond
+from app.web.language import gettext
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -75,5 +76,7 @@ def _redirecting(send: Send) -> Send:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    problem = Problem(400, "The proxy's X-Forwarded-Prefix is not a path, such as '/proxy/8000'.")
+    problem = Problem(
+        400, gettext("The proxy's X-Forwarded-Prefix is not a path, such as '/proxy/8000'.")
+    )
     await respond(Request(scope, receive), problem)(scope, receive, send)

@@ -105,7 +105,7 @@ class Protocol(H11Protocol):
         usual = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body))}
         headers = [*HEADERS.items(), *usual.items(), ("Connection", "close")]
         start = h11.Response(
-            status_code=problem.status, headers=headers, reason=problem.title.encode()
+            status_code=problem.status, headers=headers, reason=problem.phrase.encode()
         )
         for event in (start, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")

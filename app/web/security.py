@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web.addresses import path_of
 from app.web.errors import Problem, respond, too_long
+from app.web.language import gettext
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 OPEN_PATHS = {"/healthz", "/readyz"}
@@ -93,16 +94,18 @@ class Gate:
 
     def _judge_host(self, request: Request) -> Problem | None:
         if len(request.headers.getlist("host")) != 1:
-            return Problem(400, "The request must name its Host once.")
+            return Problem(400, gettext("The request must name its Host once."))
         host = _host_name(request.headers["host"])
         if host is None:
-            return Problem(400, "The request's Host header is not a host name.")
+            return Problem(400, gettext("The request's Host header is not a host name."))
         if "*" in self.allowed_hosts or host in self.allowed_hosts:
             return None
         return Problem(
             400,
-            f"This server does not answer as '{host[:80]}'; DECONVNET_ALLOWED_HOSTS names "
-            "the hosts that it answers as.",
+            gettext(
+                "This server does not answer as '{host}'; DECONVNET_ALLOWED_HOSTS names "
+                "the hosts that it answers as."
+            ).format(host=host[:80]),
         )
 
     def _judge_token(self, request: Request) -> Problem | None:
@@ -115,14 +118,14 @@ class Gate:
             return None
         return Problem(
             401,
-            "This server asks for its token: send 'Authorization: Bearer <token>'.",
+            gettext("This server asks for its token: send 'Authorization: Bearer <token>'."),
             {"WWW-Authenticate": 'Bearer realm="deconvnet", Basic realm="deconvnet"'},
         )
 
     def _judge_length(self, request: Request) -> Problem | None:
         declared = request.headers.get("content-length", "0")
         if not (declared.isascii() and declared.isdigit()):
-            return Problem(400, "The request's Content-Length is not a number.")
+            return Problem(400, gettext("The request's Content-Length is not a number."))
         # Compared by digits first: int() of a huge number is slow, and refused by Python.
         if len(declared) > 18 or int(declared) > self.max_bytes:
             return Problem(413, too_long(self.max_bytes), {"Connection": "close"})
@@ -135,9 +138,10 @@ def _judge_origin(request: Request) -> Problem | None:
     if origins:
         if len(origins) == 1 and _authority(origins[0]) == headers["host"].lower():
             return None
-        return Problem(403, f"A page of '{origins[0][:80]}' may not use this server.")
+        stranger = gettext("A page of '{origin}' may not use this server.")
+        return Problem(403, stranger.format(origin=origins[0][:80]))
     if request.method not in SAFE_METHODS and headers.get("sec-fetch-site") == "cross-site":
-        return Problem(403, "A page of another site may not use this server.")
+        return Problem(403, gettext("A page of another site may not use this server."))
     return None
 
 

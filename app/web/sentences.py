@@ -6,9 +6,12 @@ has several. A field that is a list is written with commas, one that is an error
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import models
+from app.web.language import gettext, noted, written
 
 SENTENCES: Mapping[str, str] = {
     # networks and choices
@@ -403,13 +406,31 @@ SENTENCES: Mapping[str, str] = {
     "NotAcceptable": "This can be had as {media_types}, not as '{accept}'.",
     "WrongMediaType": "Send the request as multipart/form-data, not as '{media_type}'.",
 }
+STATES: Mapping[str, str] = {
+    "queued": noted("queued"),
+    "running": noted("running"),
+    "done": noted("done"),
+    "failed": noted("failed"),
+    "cancelled": noted("cancelled"),
+}
+"""What people read for the states of a job."""
+NAMED = {"state"}
+"""Fields whose value is a word of ours, said in the reader's language."""
 FEW = 4
 """So many of a long list are written out."""
 
 
 def sentence(error: models.DeconvnetError) -> str:
     """Say what went wrong, with the value and the way out."""
-    return template(error).format(**_words(error.fields))
+    return _Formatter().format(gettext(template(error)), **_words(error.fields))
+
+
+class _Formatter(string.Formatter):
+    """Puts fields into a sentence, and writes numbers as the reader's language does."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        text = str(super().format_field(value, format_spec))
+        return written(text) if isinstance(value, int | float) else text
 
 
 def template(error: models.DeconvnetError) -> str:
@@ -425,8 +446,13 @@ def _words(fields: Mapping[str, object]) -> dict[str, object]:
     if isinstance(info := fields.get("info"), models.WeightsInfo):
         words |= {"network": info.network, "how": say_weights(info)}
     if isinstance(nbytes := fields.get("nbytes"), int):
-        words |= {"megabytes": f"{nbytes / 1e6:,.0f}", "in_megabytes": f" ({nbytes / 1e6:.0f} MB)"}
+        megabytes = _megabytes(nbytes)
+        words |= {"megabytes": megabytes, "in_megabytes": f" ({megabytes} MB)"}
     return {"in_megabytes": "", **words}
+
+
+def _megabytes(nbytes: int) -> str:
+    return written(f"{nbytes / 1e6:,.0f}")
 
 
 def _word(name: str, value: object) -> object:
@@ -436,7 +462,7 @@ def _word(name: str, value: object) -> object:
         case OSError():
             return value.strerror or str(value)
         case str():
-            return value[:4000]
+            return gettext(value) if name in NAMED else value[:4000]
         case tuple() if all(isinstance(each, models.DeconvnetError) for each in value):
             return " ".join(sentence(each) for each in value)
         case tuple() | list():
@@ -447,8 +473,10 @@ def _word(name: str, value: object) -> object:
 def _listed(values: Iterable[object], most: int) -> str:
     """Write a list with commas, and how many more there are."""
     texts = [str(value) for value in values]
-    rest = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(texts[:most]) + rest
+    listed = ", ".join(texts[:most])
+    if len(texts) <= most:
+        return listed
+    return gettext("{listed} and {count} more").format(listed=listed, count=len(texts) - most)
 
 
 def say_weights(info: models.WeightsInfo) -> str:
@@ -465,49 +493,62 @@ def _found(info: models.WeightsInfo) -> str:
     file = info.path.name if info.path else ""
     match info.source:
         case "random":
-            return "Random weights: nothing was learned."
+            return gettext("Random weights: nothing was learned.")
         case "yours":
-            return f"Your own weights, {file}."
+            return gettext("Your own weights, {file}.").format(file=file)
         case "published":
-            return f"Published weights, {file}."
+            return gettext("Published weights, {file}.").format(file=file)
         case "starter":
-            return "Starter weights that ship with the project: small, learned on few photos."
+            return gettext(
+                "Starter weights that ship with the project: small, learned on few photos."
+            )
     return ""
 
 
 def _arriving(info: models.WeightsInfo) -> str:
     if info.arriving is None:
         return ""
-    done, total = info.arriving
-    megabytes = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB"
-    return f"The published weights of {info.network} are arriving: {megabytes}."
+    done, total = map(_megabytes, info.arriving)
+    said = gettext("The published weights of {network} are arriving: {done} of {total} MB.")
+    return said.format(network=info.network, done=done, total=total)
 
 
 def _offered(info: models.WeightsInfo) -> str:
     """Say how to get published weights, where they are not here."""
     if info.source not in (None, "starter") and not info.offers:
         return ""
+    own = f"deconvnet weights import FILE --network {info.network}"
     if info.published_nbytes is None:
-        none = f"No published weights of {info.network} are known; {_own(info)}."
+        none = gettext(
+            "No published weights of {network} are known; bring your own with '{own}'."
+        ).format(network=info.network, own=own)
         return none if info.source is None else ""
-    command = f"'deconvnet weights fetch {info.network}' ({info.published_nbytes / 1e6:.0f} MB)"
+    command = f"'deconvnet weights fetch {info.network}' ({_megabytes(info.published_nbytes)} MB)"
     if info.source == "published":
-        return f"{command} brings {info.offers[0].description}."
+        brings = gettext("{command} brings {description}.")
+        return brings.format(command=command, description=gettext(info.offers[0].description))
     if info.source == "starter":
-        return "" if info.offline else f"{command} brings the published ones.{_others(info)}"
-    how = f"Run {command}, or {_own(info)}.{_others(info)}"
-    return f"DECONVNET_OFFLINE=1: nothing is fetched. Elsewhere: {how}" if info.offline else how
+        brings = gettext("{command} brings the published ones.").format(command=command)
+        return "" if info.offline else brings + _others(info)
+    how = gettext("Run {command}, or bring your own with '{own}'.").format(command=command, own=own)
+    how += _others(info)
+    if not info.offline:
+        return how
+    return gettext("DECONVNET_OFFLINE=1: nothing is fetched. Elsewhere: {how}").format(how=how)
 
 
 def _others(info: models.WeightsInfo) -> str:
     """Say who else publishes weights of the network, and how to ask for theirs alone."""
+    said = gettext(
+        "Where that cannot be had, or with '--from {publisher}', it brings {description} "
+        "({megabytes} MB)."
+    )
     return "".join(
-        f" Where that cannot be had, or with '--from {each.publisher}', it brings "
-        f"{each.description} ({each.nbytes / 1e6:.0f} MB)."
+        " "
+        + said.format(
+            publisher=each.publisher,
+            description=gettext(each.description),
+            megabytes=_megabytes(each.nbytes),
+        )
         for each in info.publishers[1:]
     )
-
-
-def _own(info: models.WeightsInfo) -> str:
-    """Say how one's own weights come here, without naming a folder of this machine."""
-    return f"bring your own with 'deconvnet weights import FILE --network {info.network}'"

@@ -10,9 +10,11 @@ from fastapi.templating import Jinja2Templates
 from jinja2 import StrictUndefined
 from markupsafe import Markup, escape
 
+import models
 from app import VERSION
 from app.web.addresses import Address, WrittenAddress, url
 from app.web.folders import folder
+from app.web.language import LANGUAGE, LANGUAGES, gettext, ngettext, noted, written
 
 
 @cache
@@ -25,7 +27,32 @@ def static(name: str) -> WrittenAddress:
 def number(value: float) -> str:
     """Write a number in few digits."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
-    return f"{value:,.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else "0"
+    return fixed(value, digits) if value else "0"
+
+
+def fixed(value: float, digits: int = 0) -> str:
+    """Write a number with so many digits behind its decimal mark."""
+    return written(f"{value:,.{digits}f}").replace("-", "\N{MINUS SIGN}")
+
+
+def rough(value: float) -> str:
+    """Write a number in two significant digits."""
+    return written(f"{float(f'{value:.2g}'):g}")
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Write a share as a percentage."""
+    return f"{fixed(100 * share, digits)} %"
+
+
+def as_written(value: float | str) -> str:
+    """Write a number as it is, with the reader's decimal mark."""
+    return written(str(value))
+
+
+def said(text: str) -> str:
+    """Say in the reader's language what is data elsewhere: a name, or what an option means."""
+    return gettext(text)
 
 
 def code(text: str) -> Markup:
@@ -38,13 +65,42 @@ def with_prefix(value: object) -> object:
     return url(value) if isinstance(value, Address) else value
 
 
+def origin(provenance: models.Provenance) -> str:
+    """Say where weights come from, without the source that is named beside it."""
+    text = (provenance.description or "").removeprefix(f"{provenance.source}: ")
+    trunk, _, head = text.partition(ON_TOP)
+    if not head:
+        return gettext(trunk)
+    said = gettext("{trunk}; on top: {head}")
+    return said.format(trunk=gettext(trunk), head=gettext(head))
+
+
+ON_TOP = "; on top: "
+"""What stands in a description between that of the layers and that of a classifier of our own."""
+HEAD = noted(
+    "the project's own classifier for the published VGG-16's pool5, "
+    "learned on Caltech-101 (101 classes)"
+)
+"""What the file of that classifier says of itself."""
+
 templates = Jinja2Templates(folder("templates"))
+templates.env.add_extension("jinja2.ext.i18n")
+templates.env.policies["ext.i18n.trimmed"] = True
+templates.env.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
 templates.env.undefined = StrictUndefined
 templates.env.finalize = with_prefix
 templates.env.globals["url"] = url
 templates.env.globals["static"] = static
 templates.env.globals["version"] = VERSION
+templates.env.globals["language"] = LANGUAGE.get
+templates.env.globals["languages"] = LANGUAGES
 templates.env.filters["number"] = number
+templates.env.filters["fixed"] = fixed
+templates.env.filters["rough"] = rough
+templates.env.filters["percent"] = percent
+templates.env.filters["said"] = said
+templates.env.filters["origin"] = origin
+templates.env.filters["written"] = as_written
 templates.env.filters["code"] = code
 
 NOT_KEPT = {"Cache-Control": "no-store", "Vary": "HX-Request-Type"}
