@@ -89,7 +89,14 @@ def data() -> Iterator[tuple[str, Iterable[str]]]:
         "models/experiments/requests.py",
         (text for each in EXPERIMENTS.values() for text in _of_options(each.request)),
     )
-    yield "models/networks", (each.title for each in models.architectures().values())
+    yield (
+        "models/networks",
+        (
+            text
+            for each in models.architectures().values()
+            for text in (each.title, *(rate.place for rate in each.errors))
+        ),
+    )
     yield "models/weights", _of_weights()
     statuses = sorted({*STATUS.values(), *BESIDE_ERRORS})
     yield "app/web/errors.py", (phrase_of(status) for status in statuses)

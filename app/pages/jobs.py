@@ -20,6 +20,7 @@ from app.web.addresses import WrittenAddress
 from app.web.answers import CSV, JSON, NPZ, PNG, SVG
 from app.web.dependencies import EngineHere, JobsHere
 from app.web.fragments import JobProgress, job_progress
+from app.web.language import gettext, written
 from app.web.negotiation import PageRoute
 from app.web.templates import show
 
@@ -112,17 +113,23 @@ async def _table(jobs: Jobs, job: Job) -> Table:
 def read_table(text: str) -> Table:
     """Read the first rows of a table in CSV."""
     reader = csv.reader(io.StringIO(text))
-    columns = tuple(next(reader))
+    columns = tuple(_say(name) for name in next(reader))
     rows = tuple(tuple(_short(cell) for cell in row) for row in islice(reader, ROWS))
     return Table(columns, rows, sum(1 for _ in reader))
 
 
 def _short(cell: str) -> str:
-    """Write a number in few digits; leave other text as it is."""
+    """Write a number in few digits; say other text in the reader's language."""
     try:
-        return cell if cell.lstrip("-").isdecimal() else f"{float(cell):.4g}"
+        return cell if cell.lstrip("-").isdecimal() else written(f"{float(cell):.4g}")
     except ValueError:
-        return cell
+        return _say(cell)
+
+
+def _say(word: str) -> str:
+    """Say a word of a result's table in the reader's language; the names of layers stay."""
+    layer = word.removesuffix(" error")
+    return gettext(word) if layer == word else gettext("{layer} error").format(layer=layer)
 
 
 @router.post("/jobs/{id}/cancel")

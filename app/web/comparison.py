@@ -166,13 +166,13 @@ def differences(columns: Sequence[Seen], *, weights: bool = True) -> list[tuple[
     """
     rows = [dict(_facts(each, weights=weights)) for each in columns]
     told = [name for name in rows[0] if len({row[name] for row in rows}) > 1]
-    return [tuple((name, row[name]) for name in told) for row in rows]
+    return [tuple((name, row[name]) for name in told if row[name]) for row in rows]
 
 
 def _facts(seen: Seen, *, weights: bool) -> Iterator[tuple[str, str]]:
     for option in models.options_of():
         if option.words:
-            yield option.name, str(getattr(seen.view or seen.column.choice, option.name))
+            yield option.name, getattr(seen.view or seen.column.choice, option.name) or ""
     if weights:
         provenance = seen.network.provenance
         yield "weights", f"{provenance.source} weights {provenance.sha256[:8]}".strip()

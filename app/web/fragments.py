@@ -7,7 +7,34 @@ from dataclasses import dataclass
 import models
 from app.engine.job_files import Job
 from app.web.errors import Problem
+from app.web.language import noted
 from app.web.sentences import say_weights, sentence
+
+STEPS = (noted("the photo"), noted("photos"), noted("features"))
+"""What experiments work on, beside layers, as they say it while they run."""
+COLUMNS = (
+    noted("transformation"),
+    noted("translation"),
+    noted("scale"),
+    noted("rotation"),
+    noted("photo"),
+    noted("amount"),
+    noted("first"),
+    noted("second"),
+    noted("probability"),
+    noted("activation"),
+    noted("part"),
+    noted("random"),
+    noted("paper, layer 5"),
+    noted("layer"),
+    noted("feature"),
+    noted("epoch"),
+    noted("SVM deviation"),
+    noted("softmax deviation"),
+    noted("paper's SVM"),
+    noted("paper's softmax"),
+)
+"""The words in the tables of results, which their CSV has in English."""
 
 
 @dataclass(frozen=True)

@@ -517,10 +517,10 @@ def _offered(info: models.WeightsInfo) -> str:
     """Say how to get published weights, where they are not here."""
     if info.source not in (None, "starter") and not info.offers:
         return ""
-    own = f"deconvnet weights import FILE --network {info.network}"
+    own = f"'deconvnet weights import FILE --network {info.network}'"
     if info.published_nbytes is None:
         none = gettext(
-            "No published weights of {network} are known; bring your own with '{own}'."
+            "No published weights of {network} are known; bring your own with {own}."
         ).format(network=info.network, own=own)
         return none if info.source is None else ""
     command = f"'deconvnet weights fetch {info.network}' ({_megabytes(info.published_nbytes)} MB)"
@@ -530,7 +530,7 @@ def _offered(info: models.WeightsInfo) -> str:
     if info.source == "starter":
         brings = gettext("{command} brings the published ones.").format(command=command)
         return "" if info.offline else brings + _others(info)
-    how = gettext("Run {command}, or bring your own with '{own}'.").format(command=command, own=own)
+    how = gettext("Run {command}, or bring your own with {own}.").format(command=command, own=own)
     how += _others(info)
     if not info.offline:
         return how

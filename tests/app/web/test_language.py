@@ -11,10 +11,11 @@ from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
 import models
+from app.engine import jobs
 from app.web.language import LANGUAGE, choose, written
 from app.web.sentences import sentence
 from app.web.templates import fixed, number, percent, rough
-from tests.serving import client_in, photo, sent
+from tests.serving import client_in, photo, sent, state_of
 
 PAGE = {"accept": "text/html"}
 VIETNAMESE = {"accept-language": "vi"}
@@ -91,6 +92,64 @@ def test_a_problem_says_what_its_sentence_hangs_on(client: TestClient) -> None:
 def test_the_next_request_has_no_language_of_the_one_before(client: TestClient) -> None:
     assert '<html lang="vi">' in client.get("/", headers=PAGE | VIETNAMESE).text
     assert '<html lang="en">' in client.get("/", headers=PAGE).text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "sentence"),
+    [
+        ("/networks/none", 404, "không có mạng 'none'; có lenet5,"),
+        ("{image}/zfnet/conv9", 404, "zfnet không có lớp 'conv9'; mạng này có conv1,"),
+        ("/nothing", 404, "Không có gì tại '/nothing'; API được mô tả ở /docs."),
+        ("/jobs/none", 404, "Ở đây không có thí nghiệm 'none'; hãy chạy lại."),
+        ("/networks", 405, "Không dùng được DELETE tại '/networks'; ở đó nhận GET."),
+        (
+            "/figures/{id}/zfnet/conv1?dpi=x",
+            422,
+            "'dpi' phải là một số nguyên không âm, không phải 'x'.",
+        ),
+        ("/figures/{id}/zfnet/conv1?dpi=9", 422, "dpi là từ 50 đến 600, không phải 9"),
+        ("/images/0/zfnet/conv1", 404, "Ở đây không giữ ảnh nào mang mã '0'"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_vietnamese(
+    client: TestClient, image: str, path: str, status: int, sentence: str
+) -> None:
+    address = path.format(image=image, id=image.rpartition("/")[2])
+    for headers in (VIETNAMESE, PAGE | VIETNAMESE):
+        method = "DELETE" if status == 405 else "GET"
+        answer = client.request(method, address, headers=headers)
+        assert answer.status_code == status and sentence in html.unescape(answer.text)
+
+
+def test_a_problem_has_its_title_in_the_same_language(client: TestClient) -> None:
+    answer = client.get("/networks/none", headers=VIETNAMESE)
+    assert (answer.json()["title"], answer.reason_phrase) == ("Không tìm thấy", "Not Found")
+
+
+def test_an_unreadable_photo_is_refused_in_vietnamese(client: TestClient) -> None:
+    for headers in (VIETNAMESE, PAGE | VIETNAMESE):
+        path = "/images" if "accept" in headers else "/visualize"
+        answer = client.post(path, **sent(b"no photo"), headers=headers)
+        assert answer.status_code == 415
+        assert "Tệp này không phải là hình đọc được: hãy gửi JPEG, PNG" in answer.text
+
+
+def test_a_full_queue_says_so_in_vietnamese(tmp_path: Path) -> None:
+    with client_in(tmp_path, queue_limit=1) as client:
+        with state_of(client).engine.queue_slot():
+            answer = client.post("/visualize", **sent(photo()), headers=VIETNAMESE)
+        assert answer.status_code == 503
+        seconds = answer.headers["retry-after"]
+        assert answer.json()["detail"] == f"Máy chủ đang bận: hãy hỏi lại sau {seconds} giây."
+
+
+def test_what_failed_long_ago_is_said_to_each_in_their_language() -> None:
+    """What is kept of a failure are the fields of its error, and not its sentence."""
+    failed = jobs.JobOverdue(seconds=1234.0)
+    assert "1234 s" in sentence(failed) and "giây" not in sentence(failed)
+    token = LANGUAGE.set("vi")
+    assert "mất hơn 1234 giây" in sentence(failed)
+    LANGUAGE.reset(token)
 
 
 class Links(HTMLParser):
