@@ -26,7 +26,7 @@ document.documentElement.classList.add("js");
         else link.removeAttribute("aria-current");
       });
       evolution.querySelector("[data-epoch]").textContent = epochs[at];
-      slider.setAttribute("aria-valuetext", `epoch ${epochs[at]}`);
+      slider.setAttribute("aria-valuetext", slider.dataset.words.replace("#", epochs[at]));
     });
   }
 

@@ -17,7 +17,8 @@ from babel.messages.pofile import read_po, write_po
 from jinja2.ext import babel_extract
 
 import models
-from app.engine.experiments import EXPERIMENTS
+from app.engine.experiments import EXPERIMENTS, Experiment
+from app.engine.folders import FOLDER_EXPERIMENTS, FolderExperiment
 from app.engine.registry import NetworkRegistry
 from app.main import create_app
 from app.photos.samples import SAMPLES
@@ -81,31 +82,29 @@ def data() -> Iterator[tuple[str, Iterable[str]]]:
     """Yield what is said and stands in tables rather than in calls, with where it stands."""
     yield "app/web/sentences.py", SENTENCES.values()
     yield "app/photos/samples.py", (text for each in SAMPLES for text in (each.title, each.credit))
-    yield (
-        "app/engine/experiments.py",
-        (text for each in EXPERIMENTS.values() for text in (each.name.capitalize(), each.does)),
-    )
-    yield (
-        "models/experiments/requests.py",
-        (text for each in EXPERIMENTS.values() for text in _of_options(each.request)),
-    )
-    yield (
-        "models/networks",
-        (
-            text
-            for each in models.architectures().values()
-            for text in (each.title, *(rate.place for rate in each.errors))
-        ),
-    )
+    experiments: list[Experiment | FolderExperiment]
+    experiments = [*EXPERIMENTS.values(), *FOLDER_EXPERIMENTS.values()]
+    for each in experiments:
+        yield "app/engine", _of_name(each.name, each.does)
+        yield "models/experiments/requests.py", _of_options(each.request)
+    for field in [field for each in FOLDER_EXPERIMENTS.values() for field in each.folders]:
+        yield "app/engine", _of_name(field.name, field.meaning)
+    for architecture in models.architectures().values():
+        yield "models/networks", (architecture.title, *(rate.place for rate in architecture.errors))
     yield "models/weights", _of_weights()
     statuses = sorted({*STATUS.values(), *BESIDE_ERRORS})
     yield "app/web/errors.py", (phrase_of(status) for status in statuses)
     yield "app/api", dict.fromkeys(_descriptions(create_app(Settings()).openapi()))
 
 
+def _of_name(name: str, *meanings: str) -> Iterator[str]:
+    """Yield a name as a page writes it in a sentence and at a field, and what is said of it."""
+    yield from (name, name.capitalize(), *meanings)
+
+
 def _of_options(request: type) -> Iterator[str]:
     for option in models.options_of(request):
-        yield from (option.name, option.name.capitalize(), option.meaning, option.when_absent)
+        yield from _of_name(option.name, option.meaning, option.when_absent)
 
 
 def _of_weights() -> Iterator[str]:

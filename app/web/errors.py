@@ -136,9 +136,9 @@ WRONG: Mapping[str, str] = {
     "string_type": noted("'{name}' should be text, not {value}."),
     "literal_error": noted("'{name}' should be one of {expected}, not {value}."),
     "enum": noted("'{name}' should be one of {expected}, not {value}."),
-    "greater_than_equal": noted("'{name}' should be {ge} or more, not {value}."),
-    "less_than_equal": noted("'{name}' should be {le} or less, not {value}."),
-    "greater_than": noted("'{name}' should be more than {gt}, not {value}."),
+    "greater_than_equal": noted("'{name}' should be greater than or equal to {ge}, not {value}."),
+    "less_than_equal": noted("'{name}' should be less than or equal to {le}, not {value}."),
+    "greater_than": noted("'{name}' should be greater than {gt}, not {value}."),
     "less_than": noted("'{name}' should be less than {lt}, not {value}."),
 }
 """What is said of a parameter that has not the form that is declared, by pydantic's name for it."""

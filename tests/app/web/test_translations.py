@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 import models
 from app.cli.translations import gather, path_of, text_of, updated
 from app.engine.experiments import EXPERIMENTS
+from app.engine.folders import FOLDER_EXPERIMENTS
 from app.engine.job_files import Job, Question
 from app.engine.registry import NetworkRegistry
 from app.web import language
@@ -136,7 +137,7 @@ HASH = re.compile(r"\b[0-9a-f]{6,64}\b|doi:\S+|'[^']*'")
 """What is as good as code: ids and hashes, DOIs, and what is quoted."""
 SILENT = {"code", "pre", "script", "style", "kbd", "cite"}
 READ = {"alt", "title", "aria-label", "placeholder", "label"}
-READ |= {"data-large", "data-record", "data-project", "data-at", "data-done"}
+READ |= {"data-large", "data-record", "data-project", "data-at", "data-done", "data-words"}
 VOID = {"meta", "link", "input", "img", "br", "rect", "path", "use", "image", "stop"}
 
 
@@ -204,7 +205,7 @@ def known(client: TestClient, image: str) -> set[str]:
     for asked in (models.Choice, models.FigureFile, *(e.request for e in EXPERIMENTS.values())):
         for option in models.options_of(asked):
             names |= {option.name, *option.words}
-    names |= EXPERIMENTS.keys()
+    names |= EXPERIMENTS.keys() | FOLDER_EXPERIMENTS.keys()
     for name, architecture in registry.architectures.items():
         names |= {name, architecture.title, *(row.name for row in models.describe_layers(name))}
         if registry.weights(name).state == "ready":
