@@ -41,6 +41,7 @@ from .experiments.shape import Progress, Result, Table, finish
 from .experiments.vectors import trim_vectors
 from .networks.architecture import Architecture, ErrorRate
 from .networks.catalogue import architectures, describe_layers
+from .networks.classes import class_of
 from .networks.network import LayerInfo, Network, Provenance
 from .networks.preprocessing import Box, Frame, FramedPhoto, Preprocessing, frame, frame_photo
 from .projection.caption import caption, comparison_caption
@@ -178,6 +179,7 @@ __all__ = [
     "check_invariance",
     "check_occlusion",
     "check_probe",
+    "class_of",
     "compare_onnx",
     "comparison_caption",
     "complete",

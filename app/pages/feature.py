@@ -120,7 +120,7 @@ class Visit:
             self.link,
             architecture.title,
             self.feature,
-            self._label(),
+            models.class_of(self.network, self.layer.name, self.feature),
             self.layer.kind,
             self.layer.shape,
             self.layer.receptive_field,
@@ -137,11 +137,6 @@ class Visit:
             tuple(self._inputs()),
             tuple(self._neighbours()),
         )
-
-    def _label(self) -> str | None:
-        classes = self.network.classes
-        named = classes and self.layer.name == self.network.last_fc
-        return classes[self.feature] if classes and named else None
 
     @property
     def _below(self) -> Link:

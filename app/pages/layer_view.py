@@ -356,7 +356,7 @@ class Visit:
         ranking = listed.selected.ranking
         return Card(
             unit.feature,
-            self._label(unit.feature),
+            models.class_of(self.network, self.layer.name, unit.feature),
             place,
             unit.activation,
             box,
@@ -388,11 +388,6 @@ class Visit:
             links["difference"] = links["difference"].to(unit=close and close.unit)
         options = tuple(Option(way, link, way == shown) for way, link in links.items())
         return Options("show", options)
-
-    def _label(self, feature: int) -> str | None:
-        classes = self.network.classes
-        named = classes and self.layer.name == self.network.last_fc
-        return classes[feature] if classes and named else None
 
 
 async def explore(

@@ -23,3 +23,8 @@ def find_class(network: Network, target: str, count: int) -> int:
 def label_of(network: Network, number: int) -> str:
     """Name a class, by its number where the weights name none."""
     return network.classes[number] if network.classes else f"class {number}"
+
+
+def class_of(network: Network, layer: str, feature: int) -> str | None:
+    """Name the class that a unit stands for; None below the last layer, and without labels."""
+    return network.classes[feature] if network.classes and layer == network.last_fc else None

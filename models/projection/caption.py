@@ -121,4 +121,5 @@ def _map(each: Projection) -> str:
     adds = "" if each.contribution is None else f", adds {digits(each.contribution)}"
     left = "" if each.remaining is None else f", {digits(100 * each.remaining)} % remain"
     scale = f", {digits(each.scale)}" if each.scale else ", silent"
-    return f"{each.feature}{place}: {digits(each.activation)}{scale}{left}{adds}"
+    label = f" “{each.label}”" if each.label else ""
+    return f"{each.feature}{label}{place}: {digits(each.activation)}{scale}{left}{adds}"

@@ -35,6 +35,8 @@ MARGIN, GAP, BETWEEN = 0.06, 0.07, 0.28
 ROOMY = 3
 """Up to so many tiles a row each has room for all that is said of it."""
 MOST_COLUMNS = 8
+LONGEST = 16
+"""Letters of a class's name that fit above a tile; the caption has all of it."""
 
 INK, SOFT, ZERO, EMPTY = "black", "0.35", "0.502", "0.93"
 """Of text, of lesser text, behind projections (the grey of zero), and behind patches."""
@@ -126,11 +128,16 @@ def _projections(view: Visualization, letter: str) -> Panel:
 
 
 def _projection(each: Projection, roomy: bool, with_activation: bool) -> Tile:
-    name = f"map {each.feature}" if roomy else str(each.feature)
+    name = _short(each.label) if each.label else f"map {each.feature}"
+    name = name if roomy else str(each.feature)
     if with_activation:
         name = f"{name}: {digits(each.activation)}"
     scale = f"s = {digits(each.scale)}" if each.scale and roomy else ""
     return Tile(each.picture, name, scale, ZERO if each.picture else EMPTY)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 
 
 def _share_a_field(view: Visualization) -> bool:

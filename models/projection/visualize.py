@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from models.errors import InvalidChoice
-from models.networks.classes import label_of
+from models.networks.classes import class_of, label_of
 from models.networks.network import Network, Provenance
 from models.networks.preprocessing import Box, Frame, frame_photo
 from models.networks.signal import Size
@@ -69,7 +69,8 @@ class Projection:
     value drawn black or white, or for ``lit`` from which on the photo is whole; it and ``picture``
     are None where nothing arrives (a dead unit). ``remaining`` is the share of the energy that a
     difference shows, None in other views; ``contribution`` is what the whole map adds to the
-    score of the view's ``target``, None where maps are ranked by their activation.
+    score of the view's ``target``, None where maps are ranked by their activation. ``label`` is the
+    class that a last layer's unit stands for.
     """
 
     feature: int
@@ -81,6 +82,7 @@ class Projection:
     patch: Image.Image
     remaining: float | None = None
     contribution: float | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def draw(
     begin = perf_counter()
     choice = complete(network, choice)
     assert choice.show is not None
-    projections = tuple(_draw(found, photo.picture, choice, network.preprocessing.channel_order))
+    projections = tuple(_draw(found, photo.picture, choice, network))
     timings = {
         name: 1000 * (end - start)
         for name, (start, end) in zip(("forward", "project"), pairwise(times), strict=False)
@@ -273,7 +275,7 @@ def check_features(layer: str, features: Sequence[int], count: int) -> None:
 
 
 def _draw(
-    found: Reconstructed, seen: Image.Image, choice: Choice, order: str
+    found: Reconstructed, seen: Image.Image, choice: Choice, network: Network
 ) -> Iterator[Projection]:
     assert choice.show is not None
     boxes = [Box(*map(int, each.box)) for each in found.reconstructions]
@@ -284,7 +286,7 @@ def _draw(
         show.Arrived(each.values, patch)
         for each, patch in zip(found.reconstructions, patches, strict=True)
     ]
-    drawn = show.draw(choice.show, arrived, order)
+    drawn = show.draw(choice.show, arrived, network.preprocessing.channel_order)
     for unit, box, patch, each in zip(found.units, boxes, patches, drawn, strict=True):
         yield Projection(
             unit.feature,
@@ -296,6 +298,7 @@ def _draw(
             patch,
             each.remaining,
             found.ranking.values[unit.feature] if found.ranking else None,
+            class_of(network, found.layer, unit.feature),
         )
 
 

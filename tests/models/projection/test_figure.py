@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import re
 from collections.abc import Sequence
@@ -58,6 +59,18 @@ def test_every_tile_says_its_map_its_unit_and_its_activation(
         assert each.unit and f"map {each.feature}" in said
         assert f"({each.unit[0]}, {each.unit[1]})" in said
         assert f"{each.activation:#.3g}" in said and f"s = {each.scale:#.3g}" in said
+
+
+def test_a_class_score_is_named_by_its_class(toy: Network, cat: Image.Image) -> None:
+    named = copy.deepcopy(toy)
+    named.classes = ("ant", "bee", "a very long name indeed", "dog")
+    view = shown(named, cat, layer="fc4", features=(1, 2))
+    assert {each.label for each in view.projections} == {"bee", "a very long name indeed"}
+    said = " ".join(words(to_figure(view)))
+    assert "bee" in said and "a very long nam…" in said and "map 1" not in said
+    assert "1 “bee” (0, 0)" in caption(view) and "2 “a very long name indeed”" in caption(view)
+    below = shown(named, cat, layer="fc3", features=(1, 2))
+    assert [each.label for each in below.projections] == [None, None]
 
 
 def test_what_all_maps_saw_is_drawn_once(toy: Network, cat: Image.Image) -> None:
