@@ -16,7 +16,16 @@ from app.pages.links import Click, Link, picture_address, read_click, read_link
 from app.photos.uploads import Uploads
 from app.web.addresses import Address, WrittenAddress
 from app.web.choice import read_query
-from app.web.comparison import SIDES, Column, Fact, Seen, differences, read_column, read_columns
+from app.web.comparison import (
+    SIDES,
+    Column,
+    Fact,
+    Seen,
+    differences,
+    read_column,
+    read_columns,
+    way_of,
+)
 from app.web.comparison import see_columns as see
 from app.web.dependencies import EngineHere, UploadsHere, admit
 from app.web.templates import is_partial, show
@@ -246,29 +255,29 @@ def _shown(width: int, height: int) -> tuple[int, int]:
 
 def _shared_patch(link: Link, seen: Seen) -> Picture | None:
     """Return the patch that several maps saw, where it is the same for all."""
-    if seen.view is None or len(seen.view.projections) < 2:
-        return None
-    if len({each.receptive_field for each in seen.view.projections}) > 1:
+    if seen.selected is None or len(seen.selected.units) < 2 or len(set(seen.selected.boxes)) > 1:
         return None
     return next(_tiles(link, seen)).patch
 
 
 def _tiles(link: Link, seen: Seen) -> Iterator[Tile]:
-    if seen.view is None or seen.listed is None:
+    if seen.selected is None or seen.listed is None:
         return
     version = cache_version(seen.network)
-    for each in seen.view.projections:
-        address = {
-            part: picture_address(link, seen.listed, each.feature, part, version)
+    for unit, box in zip(seen.selected.units, seen.selected.boxes, strict=True):
+        size = int(box.right - box.left), int(box.bottom - box.top)
+        projection, patch = (
+            Picture(picture_address(link, seen.listed, unit.feature, part, version), *size)
             for part in ("projection", "patch")
-        }
+        )
+        place = None if seen.listed.seed == "map" else (unit.y, unit.x)
         yield Tile(
-            each.feature,
-            each.activation,
-            each.unit,
-            Picture(address["projection"], *each.picture.size) if each.picture else None,
-            Picture(address["patch"], *each.patch.size),
-            link.to(feature=each.feature, unit=each.unit if seen.listed.unit else None),
+            unit.feature,
+            unit.activation,
+            place,
+            projection if unit.activation else None,
+            patch,
+            link.to(feature=unit.feature, unit=place if seen.listed.unit else None),
         )
 
 
@@ -283,8 +292,7 @@ def _fields(registry: NetworkRegistry, link: Link, seen: Seen) -> Iterator[Field
     yield Field("weights", tuple(filter(None, weights)), used)
     for option in models.options_of():
         if option.words:
-            chosen = getattr(seen.view or link, option.name)
-            yield Field(option.name, option.words, str(chosen))
+            yield Field(option.name, option.words, str(way_of(seen, option.name)))
 
 
 def presets(registry: NetworkRegistry, left: Link) -> Iterator[Preset]:

@@ -15,9 +15,11 @@ from app.web.choice import write_query
 from app.web.citation import bibtex
 from app.web.comparison import Column, Seen, read_columns, see_column, see_columns
 from app.web.dependencies import EngineHere, UploadsHere, admit
-from app.web.figures import MEDIA_TYPES, name_views
+from app.web.figures import MEDIA_TYPES, draw_views
 from app.web.language import gettext
 from app.web.templates import show
+
+Views = list[tuple[str, models.Visualization]]
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -46,8 +48,12 @@ async def show_figure(
     """Show the figure of a view of the explorer."""
     link = read_link(id, network, layer, request.query_params)
     column = column_of(link, request.query_params)
-    seen = await admit(request, engine, lambda: see_column(engine, uploads, column))
-    (view,) = (view for _, view in name_views([seen]))
+
+    async def work() -> tuple[Seen, Views]:
+        seen = await see_column(engine, uploads, column)
+        return seen, await draw_views(engine, [seen])
+
+    seen, ((_, view),) = await admit(request, engine, work)
     said = write_query(seen.listed, without=IN_PATH)
     address = link.path.replace("/images/", "/figures/", 1)
     page = _page(_name(layer, seen.title), link, address, said, [view], models.caption(view))
@@ -65,8 +71,12 @@ async def show_comparison(request: Request, engine: EngineHere, uploads: Uploads
     """Show the figure of views beside each other."""
     columns = read_columns(request.query_params, request.headers["host"])
     here = Comparison(tuple(link_of(column) for column in columns))
-    seen = await admit(request, engine, lambda: see_columns(engine, uploads, columns))
-    views = name_views(seen)
+
+    async def work() -> tuple[tuple[Seen, ...], Views]:
+        seen = await see_columns(engine, uploads, columns)
+        return seen, await draw_views(engine, seen)
+
+    seen, views = await admit(request, engine, work)
     page = _page(
         _title(seen),
         here,

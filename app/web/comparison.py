@@ -1,4 +1,4 @@
-"""Views beside each other: read from addresses of the explorer, and seen."""
+"""Views beside each other: read from addresses of the explorer, and chosen."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Seen:
-    """A column with what was seen; `listed` and `view` are None where nothing can be listed.
+    """A column with its chosen maps; `listed` and `selected` are None where none can be listed.
 
     ``outside`` tells that the place asked for was cropped away.
     """
@@ -46,7 +46,7 @@ class Seen:
     network: models.Network
     layer: str
     listed: models.Choice | None
-    view: models.Visualization | None
+    selected: models.Selected | None
     outside: bool = False
 
     @property
@@ -99,19 +99,19 @@ def _split(side: str, text: str, host: str) -> tuple[str, dict[str, str]]:
 async def see_columns(
     engine: Engine, uploads: Uploads, columns: Sequence[Column]
 ) -> tuple[Seen, ...]:
-    """See what the columns ask for, one after another."""
+    """Choose what the columns ask for, one after another; nothing is projected yet."""
     return tuple([await see_column(engine, uploads, column) for column in columns])
 
 
 async def see_column(engine: Engine, uploads: Uploads, column: Column) -> Seen:
-    """See what a column asks for: close up, at a place, or the strongest maps of its layer."""
+    """Choose what a column asks for: close up, at a place, or its layer's strongest maps."""
     photo = await uploads.find(column.image)
     network = await engine.network(column.choice.network, column.choice.weights)
     layer = column.choice.layer or network.last_conv
     network.layer(layer)  # raises UnknownLayer
     listed, outside = await _list(engine, photo, network, layer, column)
-    view = await engine.see(photo, network, listed) if listed else None
-    return Seen(column, photo, network, layer, listed, view, outside)
+    selected = await engine.select(photo, network, listed) if listed else None
+    return Seen(column, photo, network, layer, listed, selected, outside)
 
 
 async def _list(
@@ -155,6 +155,13 @@ def _pixel(
     return frame.to_input(x + 0.5, y + 0.5)
 
 
+def way_of(seen: Seen, option: str) -> object:
+    """Return what a column has of an option; how it is drawn is known once maps are chosen."""
+    if option == "show" and seen.selected:
+        return seen.selected.show
+    return getattr(seen.listed or seen.column.choice, option)
+
+
 Fact = tuple[str, str]
 """An option's name and its value, or `image` and how the photo's id begins."""
 
@@ -172,7 +179,7 @@ def differences(columns: Sequence[Seen], *, weights: bool = True) -> list[tuple[
 def _facts(seen: Seen, *, weights: bool) -> Iterator[tuple[str, str]]:
     for option in models.options_of():
         if option.words:
-            yield option.name, getattr(seen.view or seen.column.choice, option.name) or ""
+            yield option.name, str(way_of(seen, option.name) or "")
     if weights:
         provenance = seen.network.provenance
         yield "weights", f"{provenance.source} weights {provenance.sha256[:8]}".strip()

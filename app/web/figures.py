@@ -33,19 +33,21 @@ async def draw_comparison(
     engine: Engine, uploads: Uploads, columns: Sequence[Column], file: models.FigureFile
 ) -> Answer:
     """Draw the figure of several views; raises InvalidChoice where one has nothing to draw."""
-    seen = await see_columns(engine, uploads, columns)
-    views = name_views(seen)
+    views = await draw_views(engine, await see_columns(engine, uploads, columns))
     return Answer(await engine.beside(lambda: models.to_comparison(views, file)))
 
 
-def name_views(seen: Sequence[Seen]) -> list[tuple[str, models.Visualization]]:
-    """Pair each column's view with what tells it apart; raises InvalidChoice without a view."""
+async def draw_views(
+    engine: Engine, seen: Sequence[Seen]
+) -> list[tuple[str, models.Visualization]]:
+    """Draw each column's view, with what tells it apart; raises InvalidChoice without maps."""
     views = []
     for side, apart, each in zip(SIDES, differences(seen), seen, strict=False):
-        if each.view is None:
+        if each.listed is None:
             raise models.InvalidChoice("nothing_listed", side=side, layer=each.layer)
         words = (f"photo {value}" if name == "image" else value for name, value in apart)
-        views.append((", ".join(words), each.view))
+        view = await engine.see(each.photo, each.network, each.listed)
+        views.append((", ".join(words), view))
     return views
 
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 from starlette.testclient import TestClient
 
-from tests.serving import client_in, photo, sent
+from tests.serving import client_in, photo, sent, state_of
 
 HTML = {"accept": "text/html"}
 
@@ -127,9 +127,15 @@ def test_the_comparisons_offered_are_of_networks_that_are_here(
     assert "sanity check" in text and "nothing was learned" in text
 
 
+def test_the_page_answers_before_anything_is_projected(client: TestClient, image: str) -> None:
+    compare(client, f"{image}/alexnet/conv4", f"{image}/zfnet/conv4")
+    held = state_of(client).engine.answers.keys()
+    assert not [key for key in held if key[0] in {"walk", "view"} and "conv4" in str(key)]
+
+
 def test_what_two_starters_share_is_said(client: TestClient, image: str) -> None:
     text = compare(client, f"{image}/alexnet/conv1", f"{image}/zfnet/conv1")
-    assert "imitating one trained AlexNet" in text and "one-column network" in text
+    assert "both learned from one trained AlexNet" in text and "one-column network" in text
     alone = compare(client, f"{image}/zfnet/conv1", f"{image}/zfnet/conv2")
     assert "imitating" not in alone and "one-column" not in alone
 

@@ -53,8 +53,9 @@ def test_what_scripts_say_is_in_the_language_of_the_page(visit: Visit) -> None: 
     visitor = visit(**VIETNAMESE)
     page = visitor.page
     page.goto("./")
-    large = {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": b"\xff" * 310_000}
-    page.locator("input[type=file]").first.set_input_files(large)
+    page.locator("input[type=file]").first.set_input_files(
+        {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": b"\xff" * 310_000}
+    )
     expect(page.locator("#problem")).to_have_text(
         re.compile(r"Ảnh lớn hơn 29\d\.\d\d\d byte: hãy gửi một ảnh nhỏ hơn\.")
     )
