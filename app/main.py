@@ -21,7 +21,7 @@ from app.settings import Settings
 from app.web import errors
 from app.web.folders import folder
 from app.web.language import Language
-from app.web.metrics import Holdings, Observer
+from app.web.metrics import Holdings, Observer, RequestLog
 from app.web.prefix import Prefix
 from app.web.security import Gate, SecureHeaders
 from app.web.static import Static
@@ -50,6 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.jobs = Jobs(settings, app.state.engine, app.state.uploads.holds)
     app.state.warm = False
     app.state.collectors = CollectorRegistry()
+    app.state.log = RequestLog(app.state.collectors)
     app.state.collectors.register(Holdings(app.state.engine, app.state.uploads, app.state.jobs))
     for router in (*pages.ROUTERS, *api.ROUTERS):
         app.include_router(router)
@@ -68,7 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     app.add_middleware(Prefix, root_path=settings.root_path, trusted=settings.trusted_proxies)
     app.add_middleware(GZipMiddleware, compresslevel=6, exclude_content_types=PACKED)
-    app.add_middleware(Observer, registry=app.state.collectors)
+    app.add_middleware(Observer, log=app.state.log)
     app.add_middleware(Language)
     app.add_middleware(SecureHeaders)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ import uvicorn
 from app.engine.engine import Engine
 from app.main import create_app
 from app.settings import Settings
-from app.web.metrics import configure_logging
+from app.web.logs import configure_logging
 from app.web.protocol import Protocol
 
 

@@ -18,7 +18,7 @@ from app.web.dependencies import (
     UploadsHere,
     admit,
 )
-from app.web.metrics import note
+from app.web.logs import note
 
 router = APIRouter(tags=["api"])
 

@@ -28,6 +28,11 @@ class ProblemDocument(Document):
     title: str = Field(examples=["Not Found"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["alexnet has no layer 'conv9'; it has conv1, pool1, ..."])
+    instance: str | None = Field(
+        None,
+        description="The id of the request, which its line in the server's log has too.",
+        examples=["urn:uuid:6f1c1c26-9c1f-4d0e-8b7a-3f0a5d1f6a52"],
+    )
 
 
 class PreprocessingDocument(Document):

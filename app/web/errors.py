@@ -1,5 +1,6 @@
 """Failures as RFC 9457 problems: one table from error to status, one shape for every answer."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from app.engine import engine, experiments, jobs
 from app.photos import decoders, decoding, uploads
 from app.web.addresses import url
 from app.web.language import gettext, noted, written
+from app.web.logs import note, request_id
 from app.web.sentences import sentence
 
 MEDIA_TYPE = "application/problem+json"
@@ -91,11 +93,15 @@ WORTH_RETRYING = (
 
 @dataclass(frozen=True)
 class Problem:
-    """One failure as its reader sees it; `detail` is a sentence with the way out."""
+    """One failure as its reader sees it; `detail` is a sentence with the way out.
+
+    ``reason`` is the word by which it is counted and logged; there are few of them.
+    """
 
     status: int
     detail: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
 
     @property
     def title(self) -> str:
@@ -108,13 +114,20 @@ class Problem:
         return phrase_of(self.status)
 
     @property
+    def request(self) -> str:
+        """Return the id of the request that is being handled, as the log has it."""
+        return request_id()
+
+    @property
     def document(self) -> dict[str, str | int]:
-        """Write it as RFC 9457 does."""
+        """Write it as RFC 9457 does, with the id of the request that is being handled."""
+        occurrence = {"instance": f"urn:uuid:{self.request}"} if self.request else {}
         return {
             "type": "about:blank",
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
+            **occurrence,
         }
 
 
@@ -149,6 +162,7 @@ PageOfProblem = Callable[[Request, Problem], Response]
 
 def respond(request: Request, problem: Problem) -> Response:
     """Answer with the problem: as a page or fragment to a browser, else as problem+json."""
+    note(request, reason=problem.reason or str(problem.status))
     page: PageOfProblem | None = getattr(request.app.state, "page_of_problem", None)
     if page and wants_page(request):
         response = page(request, problem)
@@ -168,7 +182,13 @@ def problem_of(error: models.DeconvnetError) -> Problem:
     headers = {}
     if isinstance(error, WORTH_RETRYING):
         headers["Retry-After"] = str(error.fields.get("retry_after", SOON_SECONDS))
-    return Problem(status, sentence(error), headers)
+    return Problem(status, sentence(error), headers, reason_of(error))
+
+
+def reason_of(error: models.DeconvnetError) -> str:
+    """Name an error for who counts them: its class, and which of its cases."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+    return f"{name}.{error.reason}" if error.reason else name
 
 
 def install(app: FastAPI) -> None:
@@ -216,7 +236,7 @@ def too_long(limit: int) -> str:
 def _of_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     sentences = dict.fromkeys(_describe(one) for one in error.errors())
-    return respond(request, Problem(422, " ".join(sentences)))
+    return respond(request, Problem(422, " ".join(sentences), reason="parameter"))
 
 
 def _describe(error: Mapping[str, object]) -> str:

@@ -1,8 +1,6 @@
 """What the server did and holds: one log line a request, and /metrics for Prometheus."""
 
-import json
 import logging
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +9,7 @@ from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.engine.engine import Engine
@@ -18,32 +17,57 @@ from app.engine.jobs import Jobs
 from app.photos.uploads import Uploads
 from app.web.errors import CLIENT_LEFT, Problem, respond
 from app.web.language import gettext
+from app.web.logs import REQUEST_ID, begin_request, notes
 
 log = logging.getLogger("deconvnet.requests")
 errors = logging.getLogger("deconvnet.errors")
 
 
-class Observer:
-    """Log and count every request; what fails unforeseen is logged and answered with a bare 500."""
+class RequestLog:
+    """Writes down and counts what was asked, and for which reason what was refused was."""
 
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
-        self.app = app
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
             "deconvnet_requests", "Requests answered.", ("route", "status"), registry=registry
         )
         self.seconds = Histogram(
             "deconvnet_request_seconds", "Time to answer.", ("route",), registry=registry
         )
+        self.refusals = Counter(
+            "deconvnet_refusals", "Requests refused or failed.", ("reason",), registry=registry
+        )
+
+    def note(
+        self, method: str, route: str, status: int, nbytes: int, seconds: float, **facts: Any
+    ) -> None:
+        """Log and count one request; ``facts`` may hold the reason why it was refused."""
+        self.requests.labels(route, status).inc()
+        self.seconds.labels(route).observe(seconds)
+        if status >= 400:
+            facts.setdefault("reason", str(status))
+            self.refusals.labels(facts["reason"]).inc()
+        line = {"method": method[:16], "route": route, "status": status}
+        log.info(line | {"ms": round(seconds * 1000, 1), "bytes": nbytes} | facts)
+
+
+class Observer:
+    """Give every request an id, log and count it; what fails unforeseen is answered with 500."""
+
+    def __init__(self, app: ASGIApp, log: RequestLog) -> None:
+        self.app = app
+        self.log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        start, status, size = time.perf_counter(), 0, 0
+        start, status, size, id = time.perf_counter(), 0, 0, begin_request()
 
         async def count(message: Message) -> None:
             nonlocal status, size
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = id
             size += len(message.get("body", b""))
             await send(message)
 
@@ -55,25 +79,17 @@ class Observer:
                 raise
             await _fail(scope, receive, count)
         finally:
-            self._note(scope, status or CLIENT_LEFT, size, time.perf_counter() - start)
-
-    def _note(self, scope: Scope, status: int, size: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "none")
-        self.requests.labels(route, status).inc()
-        self.seconds.labels(route).observe(seconds)
-        line = {"method": scope["method"][:16], "route": route, "status": status}
-        line |= {"ms": round(seconds * 1000, 1), "bytes": size}
-        log.info(json.dumps(line | scope.get("state", {}).get("noted", {})))
-
-
-def note(request: Request, **facts: Any) -> None:
-    """Add facts to the request's log line: never names, tokens or bytes that a client sent."""
-    request.scope.setdefault("state", {}).setdefault("noted", {}).update(facts)
+            route = getattr(scope.get("route"), "path", "none")
+            seconds = time.perf_counter() - start
+            left = {"reason": "client_left"} if not status else {}
+            facts = left | notes(scope)
+            self.log.note(scope["method"], route, status or CLIENT_LEFT, size, seconds, **facts)
 
 
 async def _fail(scope: Scope, receive: Receive, send: Send) -> None:
     request = Request(scope, receive)
-    problem = Problem(500, gettext("The server failed here; its log says why."))
+    sentence = gettext("The server failed here; its log says why.")
+    problem = Problem(500, sentence, reason="unforeseen")
     await respond(request, problem)(scope, receive, send)
 
 
@@ -96,12 +112,3 @@ class Holdings(Collector):
             yield GaugeMetricFamily(
                 f"{prefix}_budget_bytes", f"Memory that {name} may take.", cache.budget
             )
-
-
-def configure_logging() -> None:
-    """Write the request log and failures to standard error, a line each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter('{"time": "%(asctime)s", "request": %(message)s}'))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False

@@ -76,7 +76,6 @@ def _redirecting(send: Send) -> Send:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    problem = Problem(
-        400, gettext("The proxy's X-Forwarded-Prefix is not a path, such as '/proxy/8000'.")
-    )
+    sentence = gettext("The proxy's X-Forwarded-Prefix is not a path, such as '/proxy/8000'.")
+    problem = Problem(400, sentence, reason="prefix")
     await respond(Request(scope, receive), problem)(scope, receive, send)

@@ -18,6 +18,8 @@ from app.web.errors import (
     RequestMalformed,
     problem_of,
 )
+from app.web.logs import REQUEST_ID, begin_request
+from app.web.metrics import RequestLog
 from app.web.security import HEADERS
 
 HEADER_BYTES = 64 * 1024
@@ -101,9 +103,13 @@ class Protocol(H11Protocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _answer(self, problem: Problem) -> None:
+        id = begin_request()
         body = json.dumps(problem.document).encode()
+        log: RequestLog = self.config.app.state.log  # type: ignore[union-attr]
+        log.note("", "none", problem.status, len(body), 0.0, reason=problem.reason)
         usual = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body))}
-        headers = [*HEADERS.items(), *usual.items(), ("Connection", "close")]
+        own = {REQUEST_ID: id, "Connection": "close"}
+        headers = [*HEADERS.items(), *usual.items(), *own.items()]
         start = h11.Response(
             status_code=problem.status, headers=headers, reason=problem.phrase.encode()
         )

@@ -94,10 +94,11 @@ class Gate:
 
     def _judge_host(self, request: Request) -> Problem | None:
         if len(request.headers.getlist("host")) != 1:
-            return Problem(400, gettext("The request must name its Host once."))
+            return Problem(400, gettext("The request must name its Host once."), reason="host")
         host = _host_name(request.headers["host"])
         if host is None:
-            return Problem(400, gettext("The request's Host header is not a host name."))
+            sentence = gettext("The request's Host header is not a host name.")
+            return Problem(400, sentence, reason="host")
         if "*" in self.allowed_hosts or host in self.allowed_hosts:
             return None
         return Problem(
@@ -106,6 +107,7 @@ class Gate:
                 "This server does not answer as '{host}'; DECONVNET_ALLOWED_HOSTS names "
                 "the hosts that it answers as."
             ).format(host=host[:80]),
+            reason="host",
         )
 
     def _judge_token(self, request: Request) -> Problem | None:
@@ -120,15 +122,17 @@ class Gate:
             401,
             gettext("This server asks for its token: send 'Authorization: Bearer <token>'."),
             {"WWW-Authenticate": 'Bearer realm="deconvnet", Basic realm="deconvnet"'},
+            reason="token",
         )
 
     def _judge_length(self, request: Request) -> Problem | None:
         declared = request.headers.get("content-length", "0")
         if not (declared.isascii() and declared.isdigit()):
-            return Problem(400, gettext("The request's Content-Length is not a number."))
+            sentence = gettext("The request's Content-Length is not a number.")
+            return Problem(400, sentence, reason="length")
         # Compared by digits first: int() of a huge number is slow, and refused by Python.
         if len(declared) > 18 or int(declared) > self.max_bytes:
-            return Problem(413, too_long(self.max_bytes), {"Connection": "close"})
+            return Problem(413, too_long(self.max_bytes), {"Connection": "close"}, "length")
         return None
 
 
@@ -139,9 +143,10 @@ def _judge_origin(request: Request) -> Problem | None:
         if len(origins) == 1 and _authority(origins[0]) == headers["host"].lower():
             return None
         stranger = gettext("A page of '{origin}' may not use this server.")
-        return Problem(403, stranger.format(origin=origins[0][:80]))
+        return Problem(403, stranger.format(origin=origins[0][:80]), reason="origin")
     if request.method not in SAFE_METHODS and headers.get("sec-fetch-site") == "cross-site":
-        return Problem(403, gettext("A page of another site may not use this server."))
+        sentence = gettext("A page of another site may not use this server.")
+        return Problem(403, sentence, reason="origin")
     return None
 
 

@@ -45,8 +45,8 @@ class Server:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
     def lines(self) -> list[dict[str, Any]]:
-        lines = self.log.read_text().splitlines()
-        return [json.loads(line)["request"] for line in lines if line.startswith("{")]
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line[0] == "{"]
+        return [line["request"] for line in lines if "request" in line]
 
 
 def fetch(request: Any) -> tuple[int, bytes]:
@@ -126,6 +126,29 @@ def test_one_line_is_logged_a_request_without_names_or_bytes(server: Server) -> 
     (line,) = [line for line in server.lines() if line["route"] == "/visualize"]
     assert line["status"] == 200 and line["format"] == "JPEG" and line["size"] == "90x90"
     assert line["ms"] > 0 and len(line["image"]) == 8
+
+
+def test_every_answer_names_its_line_in_the_log(server: Server) -> None:
+    ids = {}
+    for path in ("/healthz", "/networks/nope"):
+        with server.connect() as line:
+            line.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            answer = http.client.HTTPResponse(line)
+            answer.begin()
+            ids[answer.headers["X-Request-ID"]] = answer.status, json.loads(answer.read())
+    status, headers, body = exchange(server, NO_REQUESTS["two hosts"][1])
+    ids[headers["X-Request-ID"]] = status, json.loads(body)
+    assert len(ids) == 3 and [status for status, _ in ids.values()] == [200, 404, 400]
+    wait_for(lambda: ids.keys() <= {each["id"] for each in server.lines()}, 5)
+    logged = {each["id"]: each for each in server.lines()}
+    for id, (status, document) in ids.items():
+        assert logged[id]["status"] == status
+        assert status == 200 or document["instance"] == f"urn:uuid:{id}"
+    reasons = [logged[id].get("reason") for id in ids]
+    assert reasons == [None, "unknown_network", "request_malformed"]
+    counted = server.get("/metrics")[1].decode()
+    for reason in reasons[1:]:
+        assert f'deconvnet_refusals_total{{reason="{reason}"}} ' in counted
 
 
 def test_silent_and_half_sent_connections_delay_nobody(server: Server) -> None:

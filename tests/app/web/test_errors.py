@@ -77,6 +77,8 @@ def test_a_failure_of_ours_leaks_nothing_and_carries_the_headers(tmp_path: Path)
     assert answer.headers["content-type"] == "application/problem+json"
     assert "secret" not in answer.text and "Traceback" not in answer.text
     assert "content-security-policy" in answer.headers
+    page = TestClient(app, base_url=LOCAL).get("/fail", headers={"accept": "text/html"})
+    assert page.status_code == 500 and page.headers["X-Request-ID"] in page.text
 
 
 def test_a_browser_gets_the_same_sentence_as_a_page(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ def is_problem(answer: Any, status: int) -> bool:
     return (
         answer.status_code == status == document["status"]
         and answer.headers["content-type"] == "application/problem+json"
-        and set(document) == {"type", "title", "status", "detail"}
+        and set(document) == {"type", "title", "status", "detail", "instance"}
+        and document["instance"] == f"urn:uuid:{answer.headers['X-Request-ID']}"
         and len(document["detail"]) > 10
     )
 
