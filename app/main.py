@@ -15,6 +15,7 @@ from app import VERSION, api, pages
 from app.api.openapi import describe
 from app.engine.engine import Engine
 from app.engine.jobs import Jobs
+from app.engine.stages import stage_times
 from app.pages.start import show_problem
 from app.photos.uploads import Uploads, sweep_forever
 from app.settings import Settings
@@ -45,11 +46,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.engine = Engine(settings)
-    app.state.uploads = Uploads(settings)
+    app.state.collectors = CollectorRegistry()
+    stages = stage_times(app.state.collectors)
+    app.state.engine = Engine(settings, stages)
+    app.state.uploads = Uploads(settings, stages)
     app.state.jobs = Jobs(settings, app.state.engine, app.state.uploads.holds)
     app.state.warm = False
-    app.state.collectors = CollectorRegistry()
     app.state.log = RequestLog(app.state.collectors)
     app.state.collectors.register(Holdings(app.state.engine, app.state.uploads, app.state.jobs))
     for router in (*pages.ROUTERS, *api.ROUTERS):

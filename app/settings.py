@@ -104,6 +104,11 @@ class Settings(BaseSettings):
         64, description="Requests waiting or running at once; more get 503 with Retry-After."
     )
     request_seconds: PositiveFloat = Field(30.0, description="Longest time of one request.")
+    step_seconds: PositiveFloat = Field(
+        120.0,
+        description="Longest time of one step on the device, after which it is taken to hang and "
+        "given up.",
+    )
     network_bytes: PositiveInt = Field(
         4 * GIB, description="Memory for loaded networks; least recently used leave first."
     )

@@ -1,6 +1,7 @@
-from .device import pick_device, use_all_cores, use_one_core
+from .device import free_memory, guard, pick_device, use_all_cores, use_one_core
 from .errors import (
     DeconvnetError,
+    DeviceLost,
     InvalidChoice,
     OutOfMemory,
     UnknownLayer,
@@ -75,6 +76,7 @@ from .projection.maps import (
 from .projection.record import Record, record_photo
 from .projection.selected import Selected, cut_patch, select
 from .projection.selection import Unit
+from .projection.trial import try_device
 from .projection.visualize import (
     Prediction,
     Projection,
@@ -114,6 +116,7 @@ __all__ = [
     "Correspondence",
     "CorrespondenceRequest",
     "DeconvnetError",
+    "DeviceLost",
     "ErrorRate",
     "Evolution",
     "EvolutionRequest",
@@ -203,6 +206,8 @@ __all__ = [
     "finish",
     "frame",
     "frame_photo",
+    "free_memory",
+    "guard",
     "import_weights",
     "inspect_feature",
     "layer_maps",
@@ -230,6 +235,7 @@ __all__ = [
     "to_zip",
     "train",
     "trim_vectors",
+    "try_device",
     "units_seeing",
     "use_all_cores",
     "use_one_core",

@@ -1,8 +1,13 @@
 """What the networks run on."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 
-from models.errors import InvalidChoice
+from models.errors import DeviceLost, InvalidChoice, OutOfMemory
+
+T = TypeVar("T")
 
 CORES = torch.get_num_threads()
 
@@ -34,3 +39,29 @@ def use_one_core() -> None:
     team, however idle, makes those that compute fall asleep between any two steps.
     """
     torch.set_num_threads(1)
+
+
+def guard(work: Callable[[], T]) -> T:
+    """Do work; raises DeviceLost where the device fails, OutOfMemory where its memory is full."""
+    try:
+        return work()
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemory("allocation") from error
+    except torch.AcceleratorError as error:  # whatever runs on the device after it fails as well
+        raise DeviceLost("failed", cause=_first_line(error)) from error
+    except RuntimeError as error:
+        if "DefaultCPUAllocator: can't allocate memory" in str(error):
+            raise OutOfMemory("allocation") from error
+        if any(word in str(error) for word in ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS")):
+            raise DeviceLost("failed", cause=_first_line(error)) from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def free_memory() -> None:
+    """Give back what the device's allocator keeps for later."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -5,6 +5,7 @@ DeconvnetError
 ├── UnknownLayer        the network has no such layer (its file may end earlier)
 ├── InvalidChoice       a parameter that cannot be had: a unit outside the map, top 0, ...
 ├── OutOfMemory         the device's memory did not suffice, even for one unit at a time
+├── DeviceLost          the device failed: what was computed on it, and it itself, is lost
 └── WeightsError
     ├── WeightsMissing   nothing to load, or nothing to be had
     ├── UnknownWeights   weights that were asked for and are not on this machine
@@ -77,6 +78,10 @@ class OutOfMemory(DeconvnetError):
 
     def __init__(self, step: str) -> None:
         super().__init__(step=step)
+
+
+class DeviceLost(DeconvnetError):
+    """The device failed, or computes wrongly; ``cause`` is what its driver said."""
 
 
 class WeightsError(DeconvnetError):

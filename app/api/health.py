@@ -27,9 +27,13 @@ async def healthz() -> documents.HealthDocument:
     responses=problems(503),
 )
 async def readyz(request: Request, engine: EngineHere) -> Any:
-    """Say that the server takes requests; it no longer does when it is about to stop."""
+    """Say that the server takes requests and that its device computes.
+
+    It no longer does when it is about to stop, or where a tiny walk fails.
+    """
     if engine.stopping:
-        return respond(request, Problem(503, "The server is stopping."))
+        return respond(request, Problem(503, "The server is stopping.", reason="stopping"))
+    await engine.check()
     return documents.HealthDocument(status="ready")
 
 

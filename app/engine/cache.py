@@ -17,6 +17,7 @@ class ByteLRU(Generic[K, V]):
         self.budget = budget
         self.always_last = always_last
         self.nbytes = 0
+        self.hits = self.misses = 0
         self._lock = Lock()
         self._items: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
@@ -27,7 +28,9 @@ class ByteLRU(Generic[K, V]):
         """Return the value and make it the most recently used."""
         with self._lock:
             if key not in self._items:
+                self.misses += 1
                 return None
+            self.hits += 1
             self._items.move_to_end(key)
             return self._items[key][0]
 
@@ -50,6 +53,10 @@ class ByteLRU(Generic[K, V]):
         with self._lock:
             for key in [key for key in self._items if matches(key)]:
                 self._drop(key)
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self.forget_where(lambda key: True)
 
     def keys(self) -> tuple[K, ...]:
         """List what is held, least recently used first."""

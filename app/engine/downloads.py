@@ -75,6 +75,10 @@ class Downloads:
         known = self._known.get(network)
         return known if known is not None and known.ended is None else None
 
+    def count(self) -> int:
+        """Count the fetches under way."""
+        return sum(known.ended is None for known in list(self._known.values()))
+
     def failure(self, network: str) -> models.DeconvnetError | None:
         """Say why the last fetch failed, for as long as that is remembered."""
         known = self._known.get(network)

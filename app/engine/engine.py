@@ -7,6 +7,7 @@ computed once, and nothing here blocks the event loop.
 
 import asyncio
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
@@ -16,19 +17,28 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 from PIL import Image
+from prometheus_client import Histogram
 
 import models
 from app.engine.cache import ByteLRU
+from app.engine.device import MOST_HUNG, Device, DeviceHung
 from app.engine.registry import Edition, NetworkRegistry
 from app.engine.single_flight import SingleFlight
+from app.engine.stages import stage_times
 from app.photos.store import Photo
 from app.settings import Settings
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 SMOOTHING = 0.2
 PATIENCE = 2.0
 """Seconds for which long work lets requests go first, between two of its steps."""
+PROVEN_SECONDS = 10.0
+"""For how long a piece of work that succeeded proves that the device computes."""
+TRIAL_SECONDS = 5.0
+"""How long a trial of the device is waited for; after that it is busy, or hangs."""
 
 
 class QueueFull(models.DeconvnetError):
@@ -75,8 +85,9 @@ S = TypeVar("S", bound=Finished)
 class Engine:
     """Everything that is computed from networks: queued, shared between requests, and kept."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stages: Histogram | None = None) -> None:
         self.settings = settings
+        self.stages = stages or stage_times()
         self.stopping = False
         self.registry = NetworkRegistry(settings)
         self.networks: ByteLRU[Hashable, models.Network] = ByteLRU(
@@ -84,9 +95,11 @@ class Engine:
         )
         self.records: ByteLRU[Hashable, models.Record] = ByteLRU(settings.record_bytes)
         self.answers: ByteLRU[Hashable, Finished] = ByteLRU(settings.answer_bytes)
-        self._worker = ThreadPoolExecutor(1, "device", models.use_all_cores)
+        self.device = Device(settings.step_seconds, self.stages)
+        self.devices_lost = 0
         self._loader = ThreadPoolExecutor(1, "loader", models.use_one_core)
         self._encoders = ThreadPoolExecutor(2, "encoder", models.use_one_core)
+        self._beside = 0
         self._single_flight = SingleFlight()
         self._slots_taken = 0
         self._idle = asyncio.Event()
@@ -141,11 +154,56 @@ class Engine:
         for deadline in self._deadlines:
             deadline.reschedule(min(deadline.when() or math.inf, self._end))
 
-    async def on_device(self, work: Callable[[], T]) -> T:
-        """Run work on the device when its turn comes; cancelled in the queue, it never runs."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._worker, partial(self._timed, work)
-        )
+    async def on_device(self, work: Callable[[], T], stage: str = "other") -> T:
+        """Run work on the device when its turn comes; cancelled in the queue, it never runs.
+
+        Where the device's memory is full, records are let go of and the work is done once more.
+        Raises OutOfMemory, DeviceLost, DeviceHung.
+        """
+        try:
+            return await self._turn(work, stage)
+        except models.OutOfMemory:
+            self.records.clear()
+            await self._turn(models.free_memory, "other")
+            return await self._turn(work, stage)
+
+    async def _turn(self, work: Callable[[], T], stage: str) -> T:
+        with self._on_guard():
+            return await self.device.run(partial(self._timed, work), stage)
+
+    @contextlib.contextmanager
+    def _on_guard(self) -> Iterator[None]:
+        """Go on without a device that failed, where the settings leave it open which one it is."""
+        try:
+            yield
+        except models.DeviceLost as error:
+            self.devices_lost += 1
+            log.error("device %s: %s", self.registry.device, error)
+            if self.settings.device != "auto":
+                raise
+            self._leave_device()
+            raise models.DeviceLost("left", cause=error.fields["cause"]) from error
+
+    def _leave_device(self) -> None:
+        self.registry.device = "cpu"
+        for cache in self.caches().values():
+            cache.clear()
+
+    async def check(self) -> None:
+        """Raise DeviceLost or DeviceHung where nothing can be computed.
+
+        What has just been computed proves that it can; else a tiny walk does. A device that is busy
+        for longer than that is waited for is taken to be well.
+        """
+        if self.device.hung >= MOST_HUNG:
+            raise DeviceHung(seconds=self.device.seconds)
+        if time.monotonic() - self.device.proven > PROVEN_SECONDS:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TRIAL_SECONDS):
+                    await self._single_flight.join(("trial",), self._try_device)
+
+    async def _try_device(self) -> None:
+        await self._turn(lambda: models.try_device(self.registry.device), "trial")
 
     async def in_turns(
         self, run: Iterator[T], between: Callable[[T], Awaitable[None]] | None = None
@@ -158,11 +216,11 @@ class Engine:
         """
         done = object()
         last: T | object = done
-        where: Callable[[Callable[[], T | object]], Awaitable[T | object]] = self.on_device
-        while (step := await where(lambda: next(run, done))) is not done:
+        where: Callable[[Callable[[], T | object], str], Awaitable[T | object]] = self._turn
+        while (step := await where(lambda: next(run, done), "turn")) is not done:
             last = step
             is_beside = isinstance(step, models.Progress) and step.beside
-            where = self.beside if is_beside else self.on_device
+            where = self.beside if is_beside else self._turn
             if between:
                 await between(cast(T, step))
         assert last is not done, "a run yields at least its result"
@@ -190,8 +248,14 @@ class Engine:
         return await self._single_flight.join(("network", key), lambda: self._load(key, weights))
 
     async def _load(self, key: Edition, weights: str | None) -> models.Network:
-        load = partial(self.registry.use, key.network, weights)
-        network = await asyncio.get_running_loop().run_in_executor(self._loader, load)
+        use = partial(self.registry.use, key.network, weights)
+
+        def load() -> models.Network:
+            with self.stages.labels("load").time():
+                return models.guard(use)
+
+        with self._on_guard():
+            network = await asyncio.get_running_loop().run_in_executor(self._loader, load)
         self.networks.put(key, network, network.nbytes)
         return network
 
@@ -213,7 +277,7 @@ class Engine:
         times.append(time.perf_counter())
         found = await self._reconstruct(photo, network, choice, record)
         times.append(time.perf_counter())
-        return await self.beside(lambda: models.draw(record, choice, found, times))
+        return await self.beside(lambda: models.draw(record, choice, found, times), "draw")
 
     async def _reconstruct(
         self, photo: Photo, network: models.Network, choice: models.Choice, record: models.Record
@@ -222,7 +286,9 @@ class Engine:
         shared, limit = replace(choice, show=None), self.settings.max_projections
 
         async def walk() -> models.Reconstructed:
-            return await self.on_device(lambda: models.reconstruct(record, shared, limit=limit))
+            return await self.on_device(
+                lambda: models.reconstruct(record, shared, limit=limit), "walk"
+            )
 
         return await self._answered(("walk", photo.id, identity(network), shared), walk)
 
@@ -237,14 +303,15 @@ class Engine:
         self, key: Hashable, photo: Photo, network: models.Network, fit: str
     ) -> models.Record:
         framed = await self.framed(photo, network, fit)
-        record = await self.on_device(lambda: models.record_photo(network, framed))
+        record = await self.on_device(lambda: models.record_photo(network, framed), "forward")
         self.records.put(key, record, record.nbytes)
         return record
 
     async def framed(self, photo: Photo, network: models.Network, fit: str) -> models.FramedPhoto:
         """Frame a photo as a network sees it, beside the device."""
         preprocessing = network.preprocessing
-        return await self.beside(lambda: models.frame_photo(photo.picture, preprocessing, fit))
+        picture = photo.picture
+        return await self.beside(lambda: models.frame_photo(picture, preprocessing, fit), "frame")
 
     async def units_at(
         self,
@@ -257,14 +324,18 @@ class Engine:
     ) -> list[models.Unit]:
         """Find the units that fire at an input pixel (y, x), strongest first."""
         record = await self.record(photo, network, fit)
-        return await self.on_device(lambda: models.units_seeing(record, layer, pixel, top))
+        return await self.on_device(
+            lambda: models.units_seeing(record, layer, pixel, top), "select"
+        )
 
     async def inspect(
         self, photo: Photo, network: models.Network, layer: str, feature: int, fit: str
     ) -> models.Inspection:
         """Say where one feature map fires in a photo, and what feeds it; raises InvalidChoice."""
         record = await self.record(photo, network, fit)
-        return await self.on_device(lambda: models.inspect_feature(record, layer, feature))
+        return await self.on_device(
+            lambda: models.inspect_feature(record, layer, feature), "select"
+        )
 
     async def select(
         self, photo: Photo, network: models.Network, choice: models.Choice
@@ -272,21 +343,21 @@ class Engine:
         """Say which units a choice picks out, without walking any of them down."""
         limit = self.settings.max_projections
         record = await self.record(photo, network, choice.fit)
-        return await self.on_device(lambda: models.select(record, choice, limit=limit))
+        return await self.on_device(lambda: models.select(record, choice, limit=limit), "select")
 
     async def rank_maps(
         self, photo: Photo, network: models.Network, choice: models.Choice
     ) -> models.RankedMaps:
         """Order all maps of a layer by the choice's rank."""
         record = await self.record(photo, network, choice.fit)
-        return await self.on_device(lambda: models.rank_maps(record, choice))
+        return await self.on_device(lambda: models.rank_maps(record, choice), "select")
 
     async def patch(
         self, photo: Photo, network: models.Network, fit: str, box: models.Box
     ) -> Image.Image:
         """Cut a receptive field out of the photo as the network saw it."""
         record = await self.record(photo, network, fit)
-        return await self.beside(lambda: models.cut_patch(record, box))
+        return await self.beside(lambda: models.cut_patch(record, box), "draw")
 
     async def maps(
         self, photo: Photo, network: models.Network, layer: str, fit: str
@@ -295,7 +366,7 @@ class Engine:
         record = await self.record(photo, network, fit)
 
         async def compute() -> models.LayerMaps:
-            return await self.on_device(lambda: models.layer_maps(record, layer))
+            return await self.on_device(lambda: models.layer_maps(record, layer), "maps")
 
         return await self._answered(("maps", photo.id, identity(network), layer, fit), compute)
 
@@ -305,7 +376,7 @@ class Engine:
         """Draw one activation map over the photo."""
         maps = await self.maps(photo, network, layer, fit)
         record = await self.record(photo, network, fit)
-        return await self.beside(lambda: models.draw_map(record, maps, feature))
+        return await self.beside(lambda: models.draw_map(record, maps, feature), "draw")
 
     async def activation_maps(
         self, photo: Photo, network: models.Network, view: models.Visualization
@@ -313,7 +384,9 @@ class Engine:
         """Return the activation maps of a view's features, as arrays."""
         record = await self.record(photo, network, view.fit)
         features = [each.feature for each in view.projections]
-        return await self.on_device(lambda: models.activation_maps(record, view.layer, features))
+        return await self.on_device(
+            lambda: models.activation_maps(record, view.layer, features), "maps"
+        )
 
     async def first_layer(self, network: models.Network) -> models.FirstLayer:
         """Measure a network's first filters; held like an answer."""
@@ -343,9 +416,18 @@ class Engine:
 
         return await self._single_flight.join(key, make_and_keep)
 
-    async def beside(self, work: Callable[[], T]) -> T:
+    async def beside(self, work: Callable[[], T], stage: str = "encode") -> T:
         """Run work that needs no device, framing, drawing or encoding, beside it."""
-        return await asyncio.get_running_loop().run_in_executor(self._encoders, work)
+
+        def timed() -> T:
+            with self.stages.labels(stage).time():
+                return work()
+
+        self._beside += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._encoders, timed)
+        finally:
+            self._beside -= 1
 
     # Life
 
@@ -362,13 +444,29 @@ class Engine:
         """Count what is waiting: name to meaning and value."""
         return {
             "queue_places_taken": ("Requests waiting or running.", self._slots_taken),
+            "queue_places": ("Most requests waiting or running.", self.settings.queue_limit),
             "service_seconds": ("Smoothed time of one piece of work.", self._service_seconds),
+            "device_waiting": ("Pieces of work before the device.", self.device.waiting.qsize()),
+            "device_busy_seconds": (
+                "For how long the piece on the device has been running.",
+                self.device.busy_seconds,
+            ),
+            "device_hung": ("Threads that were given up and still hang.", self.device.hung),
+            "device_given_up_total": (
+                "Threads that were ever given up.",
+                len(self.device.given_up),
+            ),
+            "device_failures_total": ("How often the device failed.", self.devices_lost),
+            "beside_waiting": ("Pictures and files being drawn, or waiting.", self._beside),
+            "shared_work": ("Pieces of work that several may wait for.", len(self._single_flight)),
+            "downloads": ("Weights on their way.", self.registry.downloads.count()),
         }
 
     def close(self) -> None:
         """Finish what runs, drop what waits, and end the threads."""
         self.registry.downloads.close()
-        for pool in (self._loader, self._worker, self._encoders):
+        self.device.close()
+        for pool in (self._loader, self._encoders):
             pool.shutdown(wait=True, cancel_futures=True)
 
 

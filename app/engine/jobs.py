@@ -225,7 +225,10 @@ class Jobs:
 
     def holdings(self) -> dict[str, tuple[str, float]]:
         """Count what is waiting: name to meaning and value."""
-        return {"jobs": ("Jobs waiting or running.", len(self._work))}
+        return {
+            "jobs": ("Jobs waiting or running.", len(self._work)),
+            "job_places": ("Most jobs waiting or running.", self.settings.job_limit),
+        }
 
     async def close(self) -> None:
         """Stop working; whoever asks for an unfinished job is told that its server ended."""

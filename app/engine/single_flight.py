@@ -14,6 +14,9 @@ class SingleFlight:
         self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
         self._waiting: dict[Hashable, int] = {}
 
+    def __len__(self) -> int:
+        return len(self._tasks)
+
     def __contains__(self, key: Hashable) -> bool:
         return key in self._tasks
 

@@ -4,8 +4,10 @@ import contextlib
 
 import anyio
 import anyio.to_process
+from prometheus_client import Histogram
 
 import models
+from app.engine.stages import stage_times
 from app.photos.decoding import Limits, PhotoTooLarge, Pixels, UnreadablePhoto, decode_within
 from app.settings import Settings
 
@@ -26,8 +28,10 @@ class DecoderLost(models.DeconvnetError):
 class Decoders:
     """Decodes photos in child processes, so many at a time."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stages: Histogram | None = None) -> None:
         self.limits = limits_of(settings)
+        self.deaths = 0
+        self._stages = stages or stage_times()
         self._at_work = anyio.CapacityLimiter(settings.decoders)
 
     async def decode(self, data: bytes) -> Pixels:
@@ -35,11 +39,14 @@ class Decoders:
 
         Raises UnreadablePhoto, PhotoTooLarge, DecoderLost.
         """
-        with contextlib.suppress(*DEATHS):
-            return await self._decode(data)
         try:
             return await self._decode(data)
         except DEATHS:
+            self.deaths += 1
+        try:
+            return await self._decode(data)
+        except DEATHS:
+            self.deaths += 1
             raise DecoderLost from None
 
     async def warm(self) -> None:
@@ -47,10 +54,19 @@ class Decoders:
         with contextlib.suppress(UnreadablePhoto, PhotoTooLarge, DecoderLost):
             await self.decode(b"")
 
+    def holdings(self) -> dict[str, tuple[str, float]]:
+        """Count what is waiting: name to meaning and value."""
+        counts = self._at_work.statistics()
+        return {
+            "decoders_busy": ("Photos being decoded.", counts.borrowed_tokens),
+            "decoders_waiting": ("Photos waiting to be decoded.", counts.tasks_waiting),
+            "decoder_deaths_total": ("Decoding processes that died.", self.deaths),
+        }
+
     async def _decode(self, data: bytes) -> Pixels:
         async with self._at_work:
             try:
-                with anyio.fail_after(self.limits.seconds):
+                with self._stages.labels("decode").time(), anyio.fail_after(self.limits.seconds):
                     return await anyio.to_process.run_sync(
                         decode_within, data, self.limits, cancellable=True, limiter=_one()
                     )

@@ -9,10 +9,12 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 from PIL import Image
+from prometheus_client import Histogram
 
 import models
 from app.engine.cache import ByteLRU
 from app.engine.single_flight import SingleFlight
+from app.engine.stages import stage_times
 from app.photos.decoders import Decoders, limits_of
 from app.photos.decoding import Pixels, decode
 from app.photos.samples import SAMPLES, Sample, read_sample
@@ -35,13 +37,14 @@ class Uploads:
     Whatever several requests ask of one photo is done once: one decoding, one reading, one copy.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stages: Histogram | None = None) -> None:
+        self._stages = stages or stage_times()
         self._store = PhotoStore(
             settings.data_dir / "photos", settings.upload_ttl, settings.upload_bytes
         )
         self._secret = read_secret(settings.data_dir / "secret")
         self._samples = {self.identify(read_sample(each)): each for each in SAMPLES}
-        self._decoders = Decoders(settings)
+        self._decoders = Decoders(settings, self._stages)
         self._readers = anyio.CapacityLimiter(settings.decoders)
         self._single_flight = SingleFlight()
         self.cache: ByteLRU[str, Photo] = ByteLRU(settings.picture_bytes)
@@ -100,6 +103,15 @@ class Uploads:
         """Expire what was unused for too long or is beyond the disk budget, oldest first."""
         self._store.sweep()
 
+    def holdings(self) -> dict[str, tuple[str, float]]:
+        """Count what is waiting: name to meaning and value."""
+        counts = self._readers.statistics()
+        return {
+            **self._decoders.holdings(),
+            "readers_busy": ("Photos being read from disk.", counts.borrowed_tokens),
+            "readers_waiting": ("Photos waiting to be read.", counts.tasks_waiting),
+        }
+
     def _names(self, data: bytes) -> tuple[str, str]:
         return self.identify(data), hashlib.sha256(data).hexdigest()
 
@@ -122,7 +134,8 @@ class Uploads:
         return await self._single_flight.join(("read", name), lambda: self._read(name))
 
     async def _read(self, name: str) -> Photo | None:
-        photo = await anyio.to_thread.run_sync(self._store.read, name, limiter=self._readers)
+        with self._stages.labels("read").time():
+            photo = await anyio.to_thread.run_sync(self._store.read, name, limiter=self._readers)
         return self._hold(photo) if photo else None
 
     def _hold(self, photo: Photo) -> Photo:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 import models
 from app import storage
-from app.engine import engine, experiments, jobs
+from app.engine import device, engine, experiments, jobs
 from app.photos import decoders, decoding, uploads
 from app.web.addresses import url
 from app.web.language import gettext, noted, written
@@ -64,6 +64,8 @@ STATUS: Mapping[type[Exception], int] = {
     engine.QueueFull: 503,
     engine.Overdue: 503,
     models.OutOfMemory: 503,
+    models.DeviceLost: 503,
+    device.DeviceHung: 503,
     engine.ClientLeft: CLIENT_LEFT,
     experiments.UnknownExperiment: 404,
     jobs.NoSuchJob: 404,
@@ -86,6 +88,8 @@ WORTH_RETRYING = (
     engine.Stopping,
     decoders.DecoderLost,
     models.OutOfMemory,
+    models.DeviceLost,
+    device.DeviceHung,
     jobs.JobsFull,
     jobs.JobLost,
 )

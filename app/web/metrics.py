@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -102,9 +102,11 @@ class Holdings(Collector):
         self.jobs = jobs
 
     def collect(self) -> Iterator[Metric]:
-        """Yield one gauge for each thing held."""
-        for name, (meaning, value) in {**self.engine.holdings(), **self.jobs.holdings()}.items():
-            yield GaugeMetricFamily(f"deconvnet_{name}", meaning, value)
+        """Yield one number for each thing held, waiting or, where its name says so, counted."""
+        for holder in (self.engine, self.uploads, self.jobs):
+            for name, (meaning, value) in holder.holdings().items():
+                family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+                yield family(f"deconvnet_{name}", meaning, value)
         for name, cache in {**self.engine.caches(), "photos": self.uploads.cache}.items():
             prefix = f"deconvnet_{name}_held"
             yield GaugeMetricFamily(prefix, f"How many {name} are held in memory.", len(cache))
@@ -112,3 +114,6 @@ class Holdings(Collector):
             yield GaugeMetricFamily(
                 f"{prefix}_budget_bytes", f"Memory that {name} may take.", cache.budget
             )
+            for found, count in (("hits", cache.hits), ("misses", cache.misses)):
+                name_found = f"deconvnet_{name}_{found}"
+                yield CounterMetricFamily(name_found, f"Looks for {name} held: {found}.", count)

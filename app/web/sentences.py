@@ -403,6 +403,17 @@ SENTENCES: Mapping[str, str] = {
     "OutOfMemory": (
         "The device's memory did not suffice for {step}: close what else uses it, or ask later."
     ),
+    "DeviceLost.failed": "The device failed ({cause}): the server must be started again.",
+    "DeviceLost.left": (
+        "The device failed ({cause}), and the server goes on with the processor: ask again."
+    ),
+    "DeviceLost.wrong": (
+        "The device computes wrongly ({cause}): the server must be started again."
+    ),
+    "DeviceHung": (
+        "The device was busy with one step for more than {seconds:g} s, which was given up: "
+        "ask again soon."
+    ),
     "NotAcceptable": "This can be had as {media_types}, not as '{accept}'.",
     "WrongMediaType": "Send the request as multipart/form-data, not as '{media_type}'.",
 }

@@ -41,7 +41,7 @@ def assert_problem(answer: Any, status: int, *words: str) -> None:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     document = answer.json()
-    assert set(document) == {"type", "title", "status", "detail"}
+    assert set(document) == {"type", "title", "status", "detail", "instance"}
     for word in words:
         assert word in document["detail"]
 

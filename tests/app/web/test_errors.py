@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 import models
 from app import storage
-from app.engine import engine, experiments, jobs
+from app.engine import device, engine, experiments, jobs
 from app.main import create_app
 from app.photos import decoders, decoding, uploads
 from app.web import errors
@@ -25,6 +25,8 @@ AN_ERROR: dict[type[Exception], models.DeconvnetError] = {
     models.WeightsInvalid: models.WeightsInvalid("no_convolutions"),
     models.WeightsMissing: models.WeightsMissing("not_written", file="a", folder="b", cause="c"),
     models.OutOfMemory: models.OutOfMemory("ReLU()"),
+    models.DeviceLost: models.DeviceLost("failed", cause="CUDA error"),
+    device.DeviceHung: device.DeviceHung(seconds=120.0),
     errors.RequestMalformed: errors.RequestMalformed(cause="no end"),
     errors.HeadersTooLong: errors.HeadersTooLong(limit=65536),
     errors.ChunksTooSmall: errors.ChunksTooSmall(least=128),

@@ -11,7 +11,7 @@ import pytest
 
 import models
 from app import storage
-from app.engine import downloads, engine, experiments, jobs
+from app.engine import device, downloads, engine, experiments, jobs
 from app.photos import decoders, decoding, uploads
 from app.web import errors
 from app.web.sentences import SENTENCES, sentence
@@ -26,6 +26,7 @@ HOMES = (
     decoders,
     storage,
     uploads,
+    device,
     engine,
     experiments,
     jobs,
