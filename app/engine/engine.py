@@ -22,6 +22,7 @@ from prometheus_client import Histogram
 import models
 from app.engine.cache import ByteLRU
 from app.engine.device import MOST_HUNG, Device, DeviceHung
+from app.engine.places import Places
 from app.engine.registry import Edition, NetworkRegistry
 from app.engine.single_flight import SingleFlight
 from app.engine.stages import stage_times
@@ -37,12 +38,10 @@ PATIENCE = 2.0
 """Seconds for which long work lets requests go first, between two of its steps."""
 PROVEN_SECONDS = 10.0
 """For how long a piece of work that succeeded proves that the device computes."""
+PARTS_OF_A_CARD = 4
+"""How many pictures a page shows of one projection, at most."""
 TRIAL_SECONDS = 5.0
 """How long a trial of the device is waited for; after that it is busy, or hangs."""
-
-
-class QueueFull(models.DeconvnetError):
-    """Too many requests are waiting; `retry_after` says in how many seconds to ask again."""
 
 
 class Overdue(models.DeconvnetError):
@@ -101,43 +100,30 @@ class Engine:
         self._encoders = ThreadPoolExecutor(2, "encoder", models.use_one_core)
         self._beside = 0
         self._single_flight = SingleFlight()
-        self._slots_taken = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self.places = Places(
+            settings.queue_limit, PARTS_OF_A_CARD * settings.max_projections, self.retry_after
+        )
         self._deadlines: set[asyncio.Timeout] = set()
         self._end = math.inf
         self._service_seconds = 0.5
 
     # The queue
 
-    @contextlib.contextmanager
-    def queue_slot(self) -> Iterator[None]:
-        """Hold a place in the queue; raises QueueFull where there is none."""
-        if self._slots_taken >= self.settings.queue_limit:
-            raise QueueFull(retry_after=self.retry_after())
-        self._slots_taken += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._slots_taken -= 1
-            if not self._slots_taken:
-                self._idle.set()
-
     async def quiet(self) -> None:
         """Wait until no request waits or runs, or for as long as long work is patient."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
-                await self._idle.wait()
+                await self.places.idle.wait()
 
     def retry_after(self) -> int:
         """Estimate the seconds until the queue has moved on, from measured service time."""
-        return max(1, math.ceil(self._slots_taken * self._service_seconds))
+        return max(1, math.ceil(self.places.taken * self._service_seconds))
 
-    async def with_deadline(self, work: Awaitable[T]) -> T:
+    async def with_deadline(self, work: Awaitable[T], seconds: float | None = None) -> T:
         """Await work for as long as a request may take; raises Overdue or Stopping after that."""
-        seconds, now = self.settings.request_seconds, asyncio.get_running_loop().time()
-        deadline = asyncio.timeout_at(min(now + seconds, self._end))
+        seconds = seconds or self.settings.request_seconds
+        end = min(asyncio.get_running_loop().time() + seconds, self._end)
+        deadline = asyncio.timeout_at(end if math.isfinite(end) else None)
         try:
             async with deadline:
                 self._deadlines.add(deadline)
@@ -146,6 +132,17 @@ class Engine:
             raise (Stopping() if self.stopping else Overdue(seconds=seconds)) from None
         finally:
             self._deadlines.discard(deadline)
+
+    async def in_turn(
+        self, turns: asyncio.Semaphore, work: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Do work when its turn comes; its time begins with its turn."""
+
+        async def wait() -> T:
+            async with turns:
+                return await self.with_deadline(work())
+
+        return await self.with_deadline(wait(), math.inf)
 
     def stop_within(self, seconds: float) -> None:
         """Let every request, running or new, end within so many seconds (call it on the loop)."""
@@ -398,6 +395,24 @@ class Engine:
 
         return await self._answered(("filters", identity(network)), measure)
 
+    async def held_answer(
+        self, key: tuple[Hashable, ...], choice: models.Choice
+    ) -> tuple[Answer, models.Network] | None:
+        """Return what ``answer_of`` holds under the key; None where that would have to be made."""
+        edition = await asyncio.to_thread(self.registry.file, choice.network, choice.weights)
+        network = self.networks.get(edition)
+        known = self.answers.get((*key, identity(network))) if network else None
+        return (cast(Answer, known), network) if known and network else None
+
+    async def answer_of(
+        self,
+        key: tuple[Hashable, ...],
+        network: models.Network,
+        make: Callable[[], Coroutine[Any, Any, Answer]],
+    ) -> Answer:
+        """Return the answer of a network held under the key, or make it once for all who ask."""
+        return await self._answered((*key, identity(network)), make)
+
     async def answer(
         self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Answer]]
     ) -> Answer:
@@ -443,7 +458,7 @@ class Engine:
     def holdings(self) -> dict[str, tuple[str, float]]:
         """Count what is waiting: name to meaning and value."""
         return {
-            "queue_places_taken": ("Requests waiting or running.", self._slots_taken),
+            "queue_places_taken": ("Requests waiting or running.", self.places.taken),
             "queue_places": ("Most requests waiting or running.", self.settings.queue_limit),
             "service_seconds": ("Smoothed time of one piece of work.", self._service_seconds),
             "device_waiting": ("Pieces of work before the device.", self.device.waiting.qsize()),

@@ -149,6 +149,8 @@ async def show_comparison(request: Request, engine: EngineHere, uploads: Uploads
         return RedirectResponse(str(there), 303)
     seen = await admit(request, engine, lambda: see(engine, uploads, columns))
     page = await asyncio.to_thread(collect, engine, here, seen)
+    for link in here.links:
+        engine.places.promise(*link.views)
     name = "compare/_compare.html" if is_partial(request) else "compare/compare.html"
     return show(request, name, page)
 

@@ -127,6 +127,7 @@ async def visit(
             raise models.UnknownLayer(link.network, link.layer[:40], known) from None
         context = await asyncio.to_thread(surround, layers, None, problem.detail)
         return _show(request, context, problem)
+    engine.places.promise(*link.views)
     return _show(request, await asyncio.to_thread(surround, layers, seen))
 
 

@@ -238,6 +238,8 @@ async def show_feature(
         page = await admit(request, engine, lambda: visit(engine, photo, link, number))
     except REFUSALS as error:
         return await refuse(request, engine, photo, error, network)
+    below = page.link.into(page.below or "")
+    engine.places.promise(*page.link.views, *below.views)
     return show(request, "feature/feature.html", page)
 
 

@@ -59,6 +59,11 @@ class Link(models.Choice, Address):
         return WrittenAddress("/images/" + "/".join(quote(part, safe="") for part in names))
 
     @property
+    def views(self) -> tuple[tuple[str, ...], ...]:
+        """Name the views whose pictures its page shows: the layer's, and the photo's own."""
+        return (self.image, self.network, self.layer), (self.image,)
+
+    @property
     def query(self) -> dict[str, str]:
         """Return the parameters that differ from their defaults."""
         looked_at = {"at": self.at, "feature": self.feature, "unit": self.unit}

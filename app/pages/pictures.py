@@ -16,7 +16,7 @@ from app.photos.samples import find_sample, thumbnail
 from app.photos.store import Photo
 from app.photos.uploads import Uploads
 from app.web import answers
-from app.web.dependencies import EngineHere, UploadsHere, admit
+from app.web.dependencies import EngineHere, UploadsHere, admit, admit_picture
 from app.web.templates import is_partial, show
 
 PHOTO_SIDES = {"photo": 1200, "small": 288}
@@ -74,7 +74,7 @@ async def show_photo(
 
         return await engine.answer((size, photo.id), make)
 
-    answer = await admit(request, engine, work)
+    answer = await admit_picture(request, engine, (id,), work)
     return Response(answer.content, media_type="image/jpeg", headers=_cached(FOR_EVER))
 
 
@@ -108,7 +108,7 @@ async def show_maps(
         maps = await engine.maps(photo, loaded, layer, choice.fit)
         return await engine.beside(lambda: models.encode_png(models.draw_sheet(maps))), loaded
 
-    content, loaded = await admit(request, engine, work)
+    content, loaded = await admit_picture(request, engine, (id, network, layer), work)
     return Response(content, media_type="image/png", headers=_kept(request, loaded))
 
 
@@ -127,7 +127,7 @@ async def show_strongest(
         picture = each.picture
         return await engine.beside(lambda: models.encode_png(picture)), loaded
 
-    content, loaded = await admit(request, engine, work)
+    content, loaded = await admit_picture(request, engine, (id, network, layer), work)
     return Response(content, media_type="image/png", headers=_kept(request, loaded))
 
 
@@ -145,19 +145,27 @@ async def show_picture(
     """Show a projection, the patch that caused it, its activation map, or all as one card."""
     choice = read_choice(network, layer, request.query_params, feature)
 
-    async def work() -> tuple[bytes, dict[str, str]]:
-        photo, loaded = await _find(engine, uploads, id, choice)
-        headers = _kept(request, loaded)
+    key = ("picture", id, choice, feature, part)
+
+    async def make(photo: Photo, loaded: models.Network) -> Answer:
         if part == "card":
             view = await engine.see(photo, loaded, choice)
             name = f"{network}-{layer}-{feature}{models.way_suffix(view.show)}.png"
             one = _only(view, feature)
-            return await engine.beside(lambda: models.to_png_sheet(one)), headers | _saved(name)
+            return Answer(await engine.beside(lambda: models.to_png_sheet(one)), name)
         picture = await PARTS[part](engine, photo, loaded, choice, feature)
-        return await engine.beside(lambda: models.encode_png(picture)), headers
+        return Answer(await engine.beside(lambda: models.encode_png(picture)))
 
-    content, headers = await admit(request, engine, work)
-    return Response(content, media_type="image/png", headers=headers)
+    async def work() -> tuple[Answer, models.Network]:
+        photo, loaded = await _find(engine, uploads, id, choice)
+        return await engine.answer_of(key, loaded, lambda: make(photo, loaded)), loaded
+
+    found = await engine.held_answer(key, choice) if await uploads.is_here(id) else None
+    if found is None:
+        found = await admit_picture(request, engine, (id, network, layer), work)
+    answer, loaded = found
+    headers = _saved(answer.name) if answer.name else _kept(request, loaded)
+    return Response(answer.content, media_type="image/png", headers=headers)
 
 
 @router.get("/images/{id}/{network}/{layer}/{feature}/legend", response_class=HTMLResponse)
@@ -179,7 +187,7 @@ async def show_legend(
         (each,) = _only(view, feature).projections
         return Legend(feature, layer, view.show, each.scale, each.remaining)
 
-    legend = await admit(request, engine, work)
+    legend = await admit_picture(request, engine, (id, network, layer), work)
     name = "explorer/_legend.html" if is_partial(request) else "explorer/legend.html"
     return show(request, name, legend)
 

@@ -75,6 +75,8 @@ def start(request: Request, engine: EngineHere, uploads: UploadsHere) -> Respons
     stages: tuple[Stage, ...] = ()
     if registry.weights(network).state == "ready":
         stages = tuple(find_stages(network, uploads.identify(read_sample(SAMPLES[0]))))
+    for stage in stages:
+        engine.places.promise(*stage.link.views)
     title = registry.architectures[network].title
     page = Start(_limit(request), network=title, stages=stages)
     return show(request, "start/start.html", page)

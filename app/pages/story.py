@@ -87,6 +87,7 @@ async def _views(engine: Engine, uploads: Uploads) -> Mapping[str, View]:
             with contextlib.suppress(models.UnknownLayer):  # weights may end below it
                 seen = await engine.see(photo, network, choice)
                 views[f"{name} {layer}"] = _view(network, link, choice, seen)
+                engine.places.promise(*link.views)
     return views
 
 

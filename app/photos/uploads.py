@@ -80,6 +80,10 @@ class Uploads:
         """Tell whether the photo of that id is kept, without counting that as a use."""
         return bool(ID.fullmatch(name)) and self._store.holds(name)
 
+    async def is_here(self, name: str) -> bool:
+        """Tell whether the photo of that id is kept, which counts as a use of it."""
+        return bool(ID.fullmatch(name)) and await anyio.to_thread.run_sync(self._store.touch, name)
+
     def sample(self, name: str) -> Sample | None:
         """Return the sample that goes by that id, if one does."""
         return self._samples.get(name)

@@ -130,8 +130,23 @@ async def admit(request: Request, engine: Engine, work: Callable[[], Coroutine[A
     The one door to everything that decodes, computes or encodes. Raises QueueFull, Overdue,
     Stopping, ClientLeft.
     """
-    with engine.queue_slot():
+    with engine.places.one():
         return await until_disconnect(request, engine.with_deadline(work()))
+
+
+async def admit_picture(
+    request: Request,
+    engine: Engine,
+    view: tuple[str, ...],
+    work: Callable[[], Coroutine[Any, Any, T]],
+) -> T:
+    """Do what a picture of a page asks for; the pictures of one view share a place in the queue.
+
+    Its time begins with its turn among them. Raises as ``admit`` does, but QueueFull only for a
+    view of which no page was answered.
+    """
+    with engine.places.of_view(view) as turns:
+        return await until_disconnect(request, engine.in_turn(turns, work))
 
 
 async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:

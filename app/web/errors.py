@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 import models
 from app import storage
-from app.engine import device, engine, experiments, jobs
+from app.engine import device, engine, experiments, jobs, places
 from app.photos import decoders, decoding, uploads
 from app.web.addresses import url
 from app.web.language import gettext, noted, written
@@ -61,7 +61,7 @@ STATUS: Mapping[type[Exception], int] = {
     storage.SecretInvalid: 503,
     decoders.DecoderLost: 503,
     engine.Stopping: 503,
-    engine.QueueFull: 503,
+    places.QueueFull: 503,
     engine.Overdue: 503,
     models.OutOfMemory: 503,
     models.DeviceLost: 503,
@@ -83,7 +83,7 @@ STATUS: Mapping[type[Exception], int] = {
 
 WORTH_RETRYING = (
     models.WeightsArriving,
-    engine.QueueFull,
+    places.QueueFull,
     engine.Overdue,
     engine.Stopping,
     decoders.DecoderLost,

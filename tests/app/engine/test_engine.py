@@ -11,7 +11,8 @@ from PIL import Image
 
 import models
 from app.engine.cache import ByteLRU
-from app.engine.engine import Answer, ClientLeft, Engine, Overdue, QueueFull, Stopping
+from app.engine.engine import Answer, ClientLeft, Engine, Overdue, Stopping
+from app.engine.places import QueueFull
 from app.engine.registry import NetworkRegistry
 from app.engine.single_flight import SingleFlight
 from app.photos.store import Photo
@@ -150,10 +151,10 @@ def test_work_cancelled_in_the_queue_never_runs(engine: Engine) -> None:
 
 def test_a_full_queue_says_when_to_ask_again(tmp_path: Path) -> None:
     engine = Engine(settings_in(tmp_path, queue_limit=2))
-    with engine.queue_slot(), engine.queue_slot():
-        with refused(QueueFull, match=r"again in [1-9]\d* s"), engine.queue_slot():
+    with engine.places.one(), engine.places.one():
+        with refused(QueueFull, match=r"again in [1-9]\d* s"), engine.places.one():
             pass
-    with engine.queue_slot():
+    with engine.places.one():
         pass
     engine.close()
 
@@ -164,7 +165,7 @@ def test_the_time_to_ask_again_follows_the_measured_time(engine: Engine) -> None
             await engine.on_device(lambda: None)
 
     engine._service_seconds = 60.0
-    with engine.queue_slot():
+    with engine.places.one():
         assert engine.retry_after() == 60
         run(work())
         assert engine.retry_after() == 1

@@ -409,7 +409,7 @@ def test_a_click_during_a_job_waits_for_one_step_at_most(tmp_path: Path) -> None
             delays = []
             for name in "abcdef":  # photos that were never seen: a forward pass, then a walk
                 before = counting.taken
-                with engine.queue_slot():
+                with engine.places.one():
                     await engine.see(Photo(name, name, "PNG", picture), network, models.Choice())
                     delays.append(counting.taken - before)
                 await server.until(job.id, lambda job, before=before: job.done > before + 2)  # type: ignore[misc]

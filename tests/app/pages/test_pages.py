@@ -668,7 +668,7 @@ def test_weights_that_cannot_be_used_are_told_from_missing_ones(tmp_path: Path) 
 def test_a_busy_server_offers_to_try_again(tmp_path: Path) -> None:
     with client_in(tmp_path, queue_limit=1) as client:
         image = client.post("/images", **sent(photo()), follow_redirects=False).headers["location"]
-        with state_of(client).engine.queue_slot():
+        with state_of(client).engine.places.one():
             text = page(client, f"{image}/zfnet/conv5", 503)
     assert "busy" in text and '<a href="">Try again</a>' in text
 

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 import models
 from app import storage
-from app.engine import device, engine, experiments, jobs
+from app.engine import device, engine, experiments, jobs, places
 from app.main import create_app
 from app.photos import decoders, decoding, uploads
 from app.web import errors
@@ -39,7 +39,7 @@ AN_ERROR: dict[type[Exception], models.DeconvnetError] = {
     storage.SecretInvalid: storage.SecretInvalid(file="secret", nbytes=0),
     decoders.DecoderLost: decoders.DecoderLost(),
     engine.Stopping: engine.Stopping(),
-    engine.QueueFull: engine.QueueFull(retry_after=7),
+    places.QueueFull: places.QueueFull(retry_after=7),
     engine.Overdue: engine.Overdue(seconds=30.0),
     engine.ClientLeft: engine.ClientLeft(),
     experiments.UnknownExperiment: experiments.UnknownExperiment(name="a", known=("b",)),
@@ -101,7 +101,7 @@ def test_a_full_queue_is_503_with_the_time_to_ask_again(tmp_path: Path) -> None:
     from tests.serving import photo, sent
 
     with client_in(tmp_path, queue_limit=1) as client:
-        with state_of(client).engine.queue_slot():
+        with state_of(client).engine.places.one():
             answer = client.post("/visualize", **sent(photo()))
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) >= 1
@@ -122,13 +122,13 @@ def test_photos_come_through_the_same_door_as_all_work(tmp_path: Path, address: 
     from tests.serving import photo, sent
 
     with client_in(tmp_path, queue_limit=1) as client:
-        with client.app.state.engine.queue_slot():  # type: ignore[attr-defined]
+        with client.app.state.engine.places.one():  # type: ignore[attr-defined]
             refused = client.post(address, **sent(photo()), follow_redirects=False)
         assert refused.status_code == 503 and int(refused.headers["retry-after"]) >= 1
         taken = client.post(address, **sent(photo()), follow_redirects=False)
         assert taken.status_code == 303
         shown = f"{taken.headers['location']}/photo.jpg"
-        with client.app.state.engine.queue_slot():  # type: ignore[attr-defined]
+        with client.app.state.engine.places.one():  # type: ignore[attr-defined]
             assert client.get(shown).status_code == 503
         assert client.get(shown).status_code == 200
 

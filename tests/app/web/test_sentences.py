@@ -11,7 +11,7 @@ import pytest
 
 import models
 from app import storage
-from app.engine import device, downloads, engine, experiments, jobs
+from app.engine import device, downloads, engine, experiments, jobs, places
 from app.photos import decoders, decoding, uploads
 from app.web import errors
 from app.web.sentences import SENTENCES, sentence
@@ -30,6 +30,7 @@ HOMES = (
     engine,
     experiments,
     jobs,
+    places,
     errors,
 )
 MADE = {"how", "network", "megabytes", "in_megabytes"}
