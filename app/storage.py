@@ -32,6 +32,10 @@ class StorageRefused(models.DeconvnetError):
     """A file could not be read or kept because its folder is not, or no longer, open to us."""
 
 
+class StorageClosed(models.DeconvnetError):
+    """The folder of all that is kept cannot be made or written to, so that no server can start."""
+
+
 @contextlib.contextmanager
 def disk_errors() -> Iterator[None]:
     """Raise StorageFull or StorageRefused where the disk refuses."""
@@ -123,10 +127,19 @@ class FileStore:
 def read_secret(path: Path) -> bytes:
     """Read the secret behind the links, made on first use and readable by its owner alone.
 
-    Raises SecretInvalid for a file too short to hold one: its links could be guessed.
+    Raises SecretInvalid for a file too short to hold one, since its links could be guessed, and
+    StorageClosed where none can be made or read.
     """
+    try:
+        return _checked(path, _read_secret(path))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageClosed(folder=str(path.parent), cause=reason) from None
+
+
+def _read_secret(path: Path) -> bytes:
     with contextlib.suppress(FileNotFoundError):
-        return _checked(path, path.read_bytes())
+        return path.read_bytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = write_beside(path, (secrets.token_bytes(SECRET_BYTES),))
     try:
@@ -135,7 +148,7 @@ def read_secret(path: Path) -> bytes:
         pass
     finally:
         os.unlink(fresh)
-    return _checked(path, path.read_bytes())
+    return path.read_bytes()
 
 
 def _checked(path: Path, secret: bytes) -> bytes:

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 EVERY_SECONDS = 0.25
 """How often a job is looked at, and at most written down."""
 
+REMEMBERED = 256
+"""How many failures are remembered that the disk did not take."""
+
 Run = Iterator[models.Progress | models.Result]
 Begin = Callable[[], Coroutine[Any, Any, Run]]
 """Makes the generator that does a job's work, when its turn comes."""
@@ -86,6 +89,7 @@ class Jobs:
         self._engine, self._has_photo = engine, has_photo
         self._secret = read_secret(settings.data_dir / "secret")
         self._work: dict[str, _Work] = {}
+        self._unwritten: dict[str, Job] = {}
         self._turn = asyncio.Semaphore(1)
         self._job_seconds = 10.0
 
@@ -112,6 +116,7 @@ class Jobs:
         if len(self._work) >= self.settings.job_limit:
             limit, waiting = self.settings.job_limit, len(self._work)
             raise JobsFull(limit=limit, retry_after=math.ceil(waiting * self._job_seconds))
+        self._unwritten.pop(work.job.id, None)
         self._work[work.job.id] = work
         work.task = asyncio.create_task(self._carry(work))
 
@@ -122,6 +127,8 @@ class Jobs:
         """
         if work := self._work.get(id):
             return work.job
+        if failed := self._unwritten.get(id):
+            return failed
         if not ID.fullmatch(id):
             raise NoSuchJob(id=id[:64])
         return await asyncio.to_thread(self._read, id)
@@ -206,6 +213,8 @@ class Jobs:
         """Delete every job on a photo with its result; the photo itself is already gone."""
         for work in [each for each in self._work.values() if photo in each.job.question.images]:
             await self._cancel(work)
+        for id in [j.id for j in self._unwritten.values() if photo in j.question.images]:
+            del self._unwritten[id]
         await asyncio.to_thread(self._forget, photo)
 
     def _forget(self, photo: str) -> None:
@@ -332,11 +341,21 @@ class Jobs:
             await asyncio.to_thread(self.files.keep, job, result)
         except (StorageFull, StorageRefused) as error:
             job = job.to(state="failed", failure=error)
-            await asyncio.to_thread(self.files.keep, job)
+            await self._tell_failure(job)
         self._work[job.id].job = job
-        await asyncio.to_thread(self.files.heed, job.id)
-        if not await asyncio.to_thread(self._is_wanted, job):
-            await asyncio.to_thread(self.files.remove, job.id)
+        with contextlib.suppress(StorageRefused):  # a read-only disk lets nothing be removed
+            await asyncio.to_thread(self.files.heed, job.id)
+            if not await asyncio.to_thread(self._is_wanted, job):
+                await asyncio.to_thread(self.files.remove, job.id)
+
+    async def _tell_failure(self, job: Job) -> None:
+        """Write down why a job failed; where not even that can be kept, remember it."""
+        try:
+            await asyncio.to_thread(self.files.keep, job)
+        except (StorageFull, StorageRefused):
+            self._unwritten[job.id] = job
+            while len(self._unwritten) > REMEMBERED:
+                del self._unwritten[next(iter(self._unwritten))]
 
 
 def _tell(recorded: asyncio.Future[None], error: Exception | None = None) -> None:

@@ -58,6 +58,7 @@ STATUS: Mapping[type[Exception], int] = {
     uploads.PhotoExpired: 410,
     storage.StorageFull: 503,
     storage.StorageRefused: 503,
+    storage.StorageClosed: 503,
     storage.SecretInvalid: 503,
     decoders.DecoderLost: 503,
     engine.Stopping: 503,

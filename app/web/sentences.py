@@ -361,6 +361,10 @@ SENTENCES: Mapping[str, str] = {
     "NoSuchPhoto.forgotten": "No photo has the id '{id}'.",
     "StorageFull": "The server has no disk space left to keep this.",
     "StorageRefused": "The server cannot use its folder just now ({cause}): its owner must look.",
+    "StorageClosed": (
+        "The folder '{folder}' for photos and results cannot be used ({cause}): make it writable "
+        "for the user of the server, or name another one in DECONVNET_DATA_DIR."
+    ),
     "PhotoExpired": (
         "This photo's time is over and it was deleted. Whoever has it can upload it again."
     ),

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from starlette.testclient import TestClient
 
 from app.engine.engine import Engine
 from app.engine.job_files import Job, Question
-from app.engine.jobs import Jobs, Run
+from app.engine.jobs import Jobs, JobUnfinished, Run
 from app.storage import StorageRefused
+from tests.app.engine.test_jobs import Counting, running, server_on
+from tests.app.test_serving import START, free_port
 from tests.refusals import refused
 from tests.serving import client_in, photo, sent, settings_in
 
@@ -86,6 +90,49 @@ def test_a_photo_that_may_not_be_read_is_told_and_read_again_later(tmp_path: Pat
         file.rmdir()
         (tmp_path / "aside").rename(file)
         assert client.get(f"{known}/photo.jpg").status_code == 200
+
+
+@pytest.mark.parametrize("make", [True, False], ids=["there", "not there"])
+def test_a_first_start_on_a_folder_that_is_not_ours_is_a_sentence(
+    tmp_path: Path, make: bool
+) -> None:
+    folder = tmp_path / "disk"
+    (folder / "data" if make else folder).mkdir(parents=True)
+    environment = os.environ | {
+        "DECONVNET_DATA_DIR": str(folder / "data"),
+        "DECONVNET_PORT": str(free_port()),
+    }
+    with read_only(folder):
+        done = subprocess.run(
+            [sys.executable, "-c", START, "serve"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1 and "DECONVNET_DATA_DIR" in done.stderr
+    assert re.search(REASON, done.stderr) and "Traceback" not in done.stderr
+
+
+def test_a_job_that_the_disk_cannot_take_at_its_end_has_failed_for_that_reason(
+    tmp_path: Path,
+) -> None:
+    async def work() -> None:
+        async with server_on(tmp_path) as server:
+            steps = Counting(held_at=2)
+            job = await server.ask(steps)
+            await server.until(job.id, running)
+            with read_only(tmp_path / "data"):
+                steps.held_at = None
+                ended = await server.jobs.wait(job.id, 20)
+                assert ended.state == "failed" and isinstance(ended.failure, StorageRefused)
+                assert (await server.jobs.find(job.id)).state == "failed"
+                with refused(JobUnfinished, match=REASON):
+                    await server.jobs.result(job.id, "result.json")
+            again = await server.finish(Counting())
+            assert again.id == job.id and again.state == "done"
+
+    asyncio.run(asyncio.wait_for(work(), 60))
 
 
 def test_a_job_that_cannot_be_claimed_is_refused_before_it_begins(tmp_path: Path) -> None:

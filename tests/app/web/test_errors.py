@@ -36,6 +36,7 @@ AN_ERROR: dict[type[Exception], models.DeconvnetError] = {
     uploads.PhotoExpired: uploads.PhotoExpired(),
     storage.StorageFull: storage.StorageFull(),
     storage.StorageRefused: storage.StorageRefused(cause=OSError(30, "Read-only file system")),
+    storage.StorageClosed: storage.StorageClosed(folder="/data", cause="Permission denied"),
     storage.SecretInvalid: storage.SecretInvalid(file="secret", nbytes=0),
     decoders.DecoderLost: decoders.DecoderLost(),
     engine.Stopping: engine.Stopping(),
