@@ -12,7 +12,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve install test check format bench accept translations lock clean
+.PHONY: help serve install test check format bench soak chaos accept translations lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ format: $(VENV)/dev ## mend formatting and what lint can mend
 
 bench: $(VENV)/dev ## run the benchmarks
 	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/dev ## 10,000 mixed requests: does the server grow?
+	$(BIN)/python -m tests.soak
+
+chaos: $(VENV)/dev ## two minutes in which everything breaks: are the answers honest?
+	$(BIN)/python -m tests.chaos
 
 accept: $(VENV)/dev ## overwrite the golden pictures with today's; look at them first
 	$(BIN)/python -m pytest -k golden --accept

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Form, Header, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from app.api.jobs import RESULT_TYPES, negotiate_result, result_answer
-from app.api.openapi import problems
+from app.api.openapi import links, problems
 from app.engine.engine import Engine, Overdue
 from app.engine.experiments import EXPERIMENTS, Experiment, check_photos
 from app.engine.folders import (
@@ -50,6 +50,15 @@ Prefer = Annotated[
         examples=["wait=10"],
     ),
 ]
+
+
+ON_JOBS = (
+    "show_job_jobs__id__get",
+    "show_result_jobs__id__result_get",
+    "watch_job_jobs__id__events_get",
+    "cancel_job_jobs__id__delete",
+)
+"""What can be asked of a job, by the names of the operations."""
 
 
 def offer(experiment: Experiment) -> None:
@@ -125,7 +134,10 @@ def _declare(
         response_model=documents.JobDocument,
         response_description="The job that runs it; `Location` says where it is watched.",
         responses={
-            202: {"headers": {"Location": {"schema": {"type": "string"}}}},
+            202: {
+                "headers": {"Location": {"schema": {"type": "string"}}},
+                "links": links("/id", *ON_JOBS),
+            },
             200: {
                 "description": "With `Prefer: wait=N`, the result in the kind that Accept prefers.",
                 "content": RESULT_TYPES,

@@ -34,6 +34,12 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def links(id: str, *operations: str) -> dict[str, Any]:
+    """Describe where an answer leads: to operations that take the id at this place of it."""
+    parameters = {"id": f"$response.body#{id}"}
+    return {name: {"operationId": name, "parameters": parameters} for name in operations}
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """Describe the API once, with the problem document that FastAPI does not know of."""
     if app.openapi_schema is None:

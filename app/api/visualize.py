@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request, Response
 
 import models
-from app.api.openapi import problems
+from app.api.openapi import links, problems
 from app.engine.engine import Answer, Engine, identity
 from app.photos.uploads import Uploads
 from app.web import answers, documents
@@ -43,6 +43,7 @@ ChoiceHere = Annotated[models.Choice, Depends(form_reader(models.Choice, Form))]
                     "schema": {"type": "string"},
                 }
             },
+            "links": links("/image/id", "forget_image_images__id__delete"),
         },
         **problems(404, 406, 410, 413, 415, 422, 503),
     },

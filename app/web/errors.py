@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 import models
 from app import storage
@@ -212,7 +213,21 @@ def _of_ours(request: Request, error: Exception) -> Response:
 def _of_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _allowed(request)
     return respond(request, Problem(error.status_code, _sentence(request, error), headers))
+
+
+def _allowed(request: Request) -> str:
+    """List the methods that a path takes, whichever of its routes takes them."""
+    known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    scopes = (dict(request.scope, method=method) for method in known)
+    taken = (
+        scope["method"]
+        for scope in scopes
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    )
+    return ", ".join(taken)
 
 
 def _sentence(request: Request, error: HTTPException) -> str:
@@ -222,7 +237,7 @@ def _sentence(request: Request, error: HTTPException) -> str:
             nothing = gettext("There is nothing at '{path}'; the API is described at {docs}.")
             return nothing.format(path=path, docs=url("/docs"))
         case 405:
-            allowed = (error.headers or {}).get("Allow") or gettext("another method")
+            allowed = _allowed(request) or gettext("another method")
             wrong = gettext("{method} is not possible at '{path}'; it takes {allowed}.")
             return wrong.format(method=request.method, path=path, allowed=allowed)
         case 413:

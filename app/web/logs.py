@@ -61,3 +61,4 @@ def configure_logging() -> None:
     handler.setFormatter(OneLine())
     logging.getLogger().addHandler(handler)
     logging.getLogger("deconvnet.requests").setLevel(logging.INFO)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every odd form

@@ -98,6 +98,19 @@ def test_a_browser_gets_the_same_sentence_as_a_page(tmp_path: Path) -> None:
     assert shown.text == f"<p>{document['detail']}</p>"
 
 
+def test_a_method_that_a_path_does_not_take_is_told_with_all_that_it_takes(tmp_path: Path) -> None:
+    client = client_in(tmp_path)
+    for path, allowed in {
+        "/jobs/0": "GET, DELETE",
+        "/images/0": "GET, DELETE",
+        "/visualize": "POST",
+        "/experiments/occlusion": "GET, POST",
+    }.items():
+        answer = client.patch(path)
+        assert answer.status_code == 405 and answer.headers["Allow"] == allowed
+        assert f"it takes {allowed}." in answer.json()["detail"]
+
+
 def test_a_full_queue_is_503_with_the_time_to_ask_again(tmp_path: Path) -> None:
     from tests.serving import photo, sent
 
