@@ -12,7 +12,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve install test check format bench soak chaos accept translations lock clean
+.PHONY: help serve install test check format bench audit sbom coverage soak chaos accept translations lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,10 +25,11 @@ install: $(VENV)/runtime ## the set-up alone, into .venv
 test: $(VENV)/dev chromium nginx ## run all tests, those in a real browser too
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-check: $(VENV)/dev ## formatting, lint, types
+check: $(VENV)/dev ## formatting, lint, types, licences
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@$(BIN)/python -m tests.licences >$(VENV)/licences.txt && echo "All licences are known: $(VENV)/licences.txt"
 
 format: $(VENV)/dev ## mend formatting and what lint can mend
 	$(BIN)/ruff format .
@@ -36,6 +37,18 @@ format: $(VENV)/dev ## mend formatting and what lint can mend
 
 bench: $(VENV)/dev ## run the benchmarks
 	$(BIN)/python -m benchmarks
+
+audit: $(VENV)/dev ## known weaknesses of what users run; fails where nobody can be asked
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.lock --progress-spinner off || \
+		{ echo; echo '*** NOT CLEAN, OR NOT AUDITED: the lines above say which. This is no pass. ***'; exit 1; }
+
+sbom: $(VENV)/dev ## what users run as a CycloneDX document: build/sbom.json
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --of JSON -o build/sbom.json
+
+coverage: $(VENV)/dev ## lines and branches of the upload gate and the weights gate
+	$(BIN)/python -m tests.coverage
 
 soak: $(VENV)/dev ## 10,000 mixed requests: does the server grow?
 	$(BIN)/python -m tests.soak

@@ -1,6 +1,7 @@
 """The processes that decode photos: few, bounded, and replaced when one dies or is killed."""
 
 import contextlib
+import logging
 
 import anyio
 import anyio.to_process
@@ -11,14 +12,15 @@ from app.engine.stages import stage_times
 from app.photos.decoding import Limits, PhotoTooLarge, Pixels, UnreadablePhoto, decode_within
 from app.settings import Settings
 
+log = logging.getLogger(__name__)
+
 DEATHS = (
     anyio.BrokenWorkerProcess,
     anyio.BrokenResourceError,
     anyio.EndOfStream,
-    BrokenPipeError,
-    ProcessLookupError,
+    OSError,
 )
-"""How the death of a decoder shows itself, whoever killed it and whenever."""
+"""How the death of a decoder shows itself, whoever killed it and whenever, or that none starts."""
 
 
 class DecoderLost(models.DeconvnetError):
@@ -41,12 +43,14 @@ class Decoders:
         """
         try:
             return await self._decode(data)
-        except DEATHS:
+        except DEATHS as error:
             self.deaths += 1
+            log.warning("a decoder died: %r", error)
         try:
             return await self._decode(data)
-        except DEATHS:
+        except DEATHS as error:
             self.deaths += 1
+            log.warning("a decoder died again: %r", error)
             raise DecoderLost from None
 
     async def warm(self) -> None:

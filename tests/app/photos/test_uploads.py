@@ -460,6 +460,19 @@ def test_a_photo_whose_decoder_always_dies_may_be_sent_again(tmp_path: Path) -> 
     with_uploads(tmp_path, work, decode_seconds=60)
 
 
+def test_where_no_decoder_can_be_started_a_photo_may_be_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(uploads: Uploads) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(tmp_path / "nowhere"))
+            with refused(DecoderLost, match="ask again"):
+                await uploads.receive(encode(scene(9, 9)))
+        assert (await uploads.receive(encode(scene(9, 9)))).picture.size == (9, 9)
+
+    with_uploads(tmp_path, work)
+
+
 async def kill_decoders(count: int) -> None:
     """Kill decoding processes that are at work (past their first instants), one after another."""
     seen: dict[int, int] = {}
