@@ -315,11 +315,24 @@ class Engine:
         photo: Photo,
         network: models.Network,
         layer: str,
-        pixel: tuple[int, int],
+        place: tuple[int, int],
         fit: str,
         top: int,
-    ) -> list[models.Unit]:
-        """Find the units that fire at an input pixel (y, x), strongest first."""
+    ) -> list[models.Unit] | None:
+        """Find the units that fire at a place (y, x) of the photo, strongest first.
+
+        None where the place was cropped away; raises InvalidChoice for one outside the photo.
+        """
+        y, x = place
+        width, height = photo.picture.size
+        if not (y < height and x < width):
+            raise models.InvalidChoice(
+                "place_outside", y=y, x=x, rows=height - 1, columns=width - 1
+            )
+        frame = models.frame((width, height), network.preprocessing, fit)
+        pixel = frame.to_input(x + 0.5, y + 0.5)
+        if pixel is None:
+            return None
         record = await self.record(photo, network, fit)
         return await self.on_device(
             lambda: models.units_seeing(record, layer, pixel, top), "select"

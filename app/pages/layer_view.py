@@ -286,26 +286,14 @@ class Visit:
             return self._choice(features=link.features, unit=unit), None, False
         if link.at is None:
             return self._choice(top=top, unit=unit), None, False
-        pixel = self._pixel(*link.at)
-        if pixel is None:
-            return None, 0, True
         units = await self.engine.units_at(
-            self.photo, self.network, self.layer.name, pixel, link.fit, self.layer.shape.channels
+            self.photo, self.network, self.layer.name, link.at, link.fit, self.layer.shape.channels
         )
         if not units:
-            return None, 0, False
+            return None, 0, units is None
         place = None if link.seed == "map" else (units[0].y, units[0].x)
         features = tuple(unit.feature for unit in units[:top])
         return self._choice(features=features, unit=place), len(units), False
-
-    def _pixel(self, y: int, x: int) -> tuple[int, int] | None:
-        """Find the input pixel (y, x) at a place of the photo; None where it was cropped away."""
-        width, height = self.photo.picture.size
-        if not (y < height and x < width):
-            raise models.InvalidChoice(
-                "place_outside", y=y, x=x, rows=height - 1, columns=width - 1
-            )
-        return self.frame.to_input(x + 0.5, y + 0.5)
 
     def _choice(self, **maps: Any) -> models.Choice:
         usual = USUAL["contribution"] if "features" in maps else {}

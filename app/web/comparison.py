@@ -126,13 +126,10 @@ async def _list(
         return replace(choice, features=(column.feature,)), False
     if column.at is None:
         return choice, False
-    pixel = _pixel(photo, network, choice.fit, *column.at)
-    if pixel is None:
-        return None, True
     top = _top(engine, network, layer, column.choice)
-    units = await engine.units_at(photo, network, layer, pixel, choice.fit, top)
+    units = await engine.units_at(photo, network, layer, column.at, choice.fit, top)
     if not units:
-        return None, False
+        return None, units is None
     place = None if choice.seed == "map" else (units[0].y, units[0].x)
     features = tuple(unit.feature for unit in units)
     return replace(choice, features=features, unit=place), False
@@ -142,17 +139,6 @@ def _top(engine: Engine, network: models.Network, layer: str, choice: models.Cho
     """Say how many maps are listed: no more than there are, and may be."""
     (most,) = (each.shape[0] for each in network.describe() if each.name == layer)
     return min(max(choice.top or TOP, 1), most, engine.settings.max_projections)
-
-
-def _pixel(
-    photo: Photo, network: models.Network, fit: str, y: int, x: int
-) -> tuple[int, int] | None:
-    """Find the input pixel (y, x) at a place of the photo; None where it was cropped away."""
-    width, height = photo.picture.size
-    if not (y < height and x < width):
-        raise models.InvalidChoice("place_outside", y=y, x=x, rows=height - 1, columns=width - 1)
-    frame = models.frame((width, height), network.preprocessing, fit)
-    return frame.to_input(x + 0.5, y + 0.5)
 
 
 def way_of(seen: Seen, option: str) -> object:
