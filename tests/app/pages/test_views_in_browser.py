@@ -121,3 +121,16 @@ def test_everybody_can_use_these_pages(visit: Visit, scheme: str, width: int) ->
         assert not found.violations_count, f"{address}: {found.generate_report()}"
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{address} is {wide} wide"
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_every_network_has_its_shapes_on_the_page_of_networks(
+    visit: Visit,  # noqa: F811
+    width: int,
+) -> None:
+    page = visit(viewport={"width": width, "height": 844}).page
+    page.goto("./networks")
+    expect(page.get_by_role("heading", name="VGG-19 (E)", exact=True)).to_be_visible()
+    lists = page.locator(".shapes")
+    box = lists.first.bounding_box()
+    assert box and box["width"] > 0.8 * min(width, 400)
