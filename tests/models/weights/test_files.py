@@ -400,3 +400,20 @@ def test_of_an_endless_description_the_beginning_is_kept(tmp_path: Path) -> None
     file = tmp_path / "lenet5.safetensors"
     write(file, own("lenet5"), {"source": "x" * 10**6})
     assert opened(file, "lenet5").provenance.description == "x" * 1000
+
+
+def test_layers_that_a_file_says_have_no_bias_get_one_of_zero(tmp_path: Path) -> None:
+    tensors = own("lenet5")
+    kept = {key: value for key, value in tensors.items() if key != "c1.bias"}
+    file = tmp_path / "lenet5.safetensors"
+    save_file(kept, file, {"deconvnet": '{"unbiased": ["c1", "c2", "none"]}'})
+    found = read(file, architecture("lenet5")).tensors
+    assert torch.equal(found["c1.bias"], torch.zeros_like(tensors["c1.bias"]))
+    assert torch.equal(found["c2.bias"], tensors["c2.bias"])
+
+
+def test_an_archive_whose_list_lies_elsewhere_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "lenet5.pth"
+    file.write_bytes(b"PK\5\6" + bytes(6) + b"\1\0" + b"\xff\xff\0\0" + b"\xff\xff\0\0" + bytes(2))
+    with refused(WeightsInvalid, match="archive"):
+        read(file, architecture("lenet5"))
