@@ -10,6 +10,7 @@ from app.api.openapi import problems
 from app.web import documents
 from app.web.dependencies import EngineHere
 from app.web.errors import Problem, respond
+from app.web.language import gettext
 
 router = APIRouter(tags=["api"])
 
@@ -32,7 +33,8 @@ async def readyz(request: Request, engine: EngineHere) -> Any:
     It no longer does when it is about to stop, or where a tiny walk fails.
     """
     if engine.stopping:
-        return respond(request, Problem(503, "The server is stopping.", reason="stopping"))
+        sentence = gettext("The server is stopping.")
+        return respond(request, Problem(503, sentence, reason="stopping"))
     await engine.check()
     return documents.HealthDocument(status="ready")
 

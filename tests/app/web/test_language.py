@@ -136,7 +136,7 @@ def test_an_unreadable_photo_is_refused_in_vietnamese(client: TestClient) -> Non
 
 def test_a_full_queue_says_so_in_vietnamese(tmp_path: Path) -> None:
     with client_in(tmp_path, queue_limit=1) as client:
-        with state_of(client).engine.queue_slot():
+        with state_of(client).engine.places.one():
             answer = client.post("/visualize", **sent(photo()), headers=VIETNAMESE)
         assert answer.status_code == 503
         seconds = answer.headers["retry-after"]

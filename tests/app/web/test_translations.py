@@ -1,5 +1,6 @@
 """Everything that people read is a message, and every message is said in every language."""
 
+import ast
 import re
 import string
 from collections.abc import Iterator
@@ -92,6 +93,16 @@ def test_what_our_classifier_says_of_itself_is_a_message() -> None:
         assert f'"{HEAD}"' in opened.metadata()["deconvnet"]
     publishers = (ROOT / "models" / "weights" / "publishers.py").read_text()
     assert f"{{offer.description}}{ON_TOP}{{head" in publishers
+
+
+def test_no_problem_has_a_sentence_that_is_not_translated() -> None:
+    for file in (ROOT / "app").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and name == "Problem" and len(node.args) > 1:
+                said = node.args[1]
+                assert not isinstance(said, ast.JoinedStr), f"{file}:{node.lineno}"
+                assert not (isinstance(said, ast.Constant) and said.value), f"{file}:{node.lineno}"
 
 
 # Every word on every page is in a message
