@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         default_factory=partial(user_data_path, "deconvnet"),
         description="Folder of uploaded photos, of results, and of the secret behind their links.",
     )
+    examples_folder: Path | None = Field(
+        None,
+        description="Folder of photos that visitors may have indexed in the background, to see "
+        "which of them fire each feature map most.",
+    )
     offline: bool = Field(False, description="Never fetch anything.")
 
     max_upload_bytes: PositiveInt = Field(16 * MIB, description="Largest request body.")
@@ -187,7 +192,12 @@ class Settings(BaseSettings):
     def _drop_empty(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value and value.get_secret_value() else None
 
-    @field_validator("weights_dir", "cache_dir", "data_dir")
+    @field_validator("examples_folder", mode="before")
     @classmethod
-    def _expand(cls, value: Path) -> Path:
-        return value.expanduser()
+    def _drop_no_folder(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("weights_dir", "cache_dir", "data_dir", "examples_folder")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser()

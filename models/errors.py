@@ -6,6 +6,9 @@ DeconvnetError
 ├── InvalidChoice       a parameter that cannot be had: a unit outside the map, top 0, ...
 ├── OutOfMemory         the device's memory did not suffice, even for one unit at a time
 ├── DeviceLost          the device failed: what was computed on it, and it itself, is lost
+├── ExamplesError
+│   ├── NoExamples       nobody has indexed a data set, or not this layer
+│   └── ExamplesInvalid  an index that is damaged, or that others cannot be merged with
 └── WeightsError
     ├── WeightsMissing   nothing to load, or nothing to be had
     ├── UnknownWeights   weights that were asked for and are not on this machine
@@ -82,6 +85,18 @@ class OutOfMemory(DeconvnetError):
 
 class DeviceLost(DeconvnetError):
     """The device failed, or computes wrongly; ``cause`` is what its driver said."""
+
+
+class ExamplesError(DeconvnetError):
+    """An index of a data set that cannot be used."""
+
+
+class NoExamples(ExamplesError):
+    """There is no index of these weights, or it lacks a layer."""
+
+
+class ExamplesInvalid(ExamplesError):
+    """An index that is damaged, or does not go with another."""
 
 
 class WeightsError(DeconvnetError):

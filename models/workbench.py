@@ -3,6 +3,7 @@
 ``models`` itself hands out no tensor; what does, and the parts that networks are made of, is here.
 """
 
+from models.disk import replace_file
 from models.networks.architecture import Normalization
 from models.networks.build import build
 from models.networks.catalogue import architecture, build_on_meta
@@ -24,7 +25,7 @@ from models.projection.selection import Unit, peaks, strongest
 from models.projection.walk import Reconstruction, project, project_maps
 from models.training.checkpoint import repeat, write_weights
 from models.weights.assembly import assemble, fill
-from models.weights.files import read, replace_file, write
+from models.weights.files import read, write
 
 __all__ = [
     "AdaptiveAveragePool",

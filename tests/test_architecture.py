@@ -56,18 +56,19 @@ def parametrize(*packages: str) -> pytest.MarkDecorator:
 
 FLOORS = (
     {"models.errors"},
-    {"models.device", "models.render"},
+    {"models.device", "models.disk", "models.render"},
     {"models.networks"},
     {"models.weights"},
     {"models.projection", "models.training"},
     {"models.experiments"},
+    {"models.examples"},
     {"models.workbench", "models"},
     {"app", "app.settings", "app.storage"},
     {"app.engine", "app.photos"},
     {"app.web"},
     {"app.api", "app.pages"},
     {"app.main"},
-    {"app.server"},
+    {"app.server", "app.replicas"},
     {"app.cli"},
 )
 """Rooms from the ground up. What stands on a floor uses its own room and the floors below."""

@@ -38,7 +38,7 @@ def figure(
 
     Prints a caption for it, and the papers to cite as BibTeX.
     """
-    file = from_sent(models.FigureFile, options | {IN_NAME: _format(output)})
+    file = from_sent(models.FigureFile, options | {IN_NAME: format_of(output)})
     models.check_file(file)
     choice = from_sent(models.Choice, options)
     settings = read_settings(device=device, random_weights=random_weights or None)
@@ -52,7 +52,8 @@ def figure(
     say(f"{models.caption(view)}\n\n{bibtex([view])}")
 
 
-def _format(output: Path) -> str:
+def format_of(output: Path) -> str:
+    """Read from a figure's name which kind of file it is; raises BadParameter."""
     (formats,) = (o.words for o in models.options_of(models.FigureFile) if o.name == IN_NAME)
     suffix = output.suffix.removeprefix(".")
     if suffix not in formats:

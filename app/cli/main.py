@@ -6,6 +6,13 @@ from typing import Annotated
 import typer
 
 from app import VERSION
+from app.cli.examples import (
+    build_examples,
+    list_examples,
+    merge_examples,
+    show_examples,
+    verify_examples,
+)
 from app.cli.experiment import correspondence, evolution, invariance, occlusion, probe
 from app.cli.figure import figure
 from app.cli.networks import networks
@@ -28,6 +35,10 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 weights_cli = typer.Typer(help="See, check and bring weights.", no_args_is_help=True)
+examples_cli = typer.Typer(
+    help="Find each feature map's strongest activations over a data set (Fig. 2).",
+    no_args_is_help=True,
+)
 experiment_cli = typer.Typer(help="Run the paper's experiments.", no_args_is_help=True)
 
 cli.command()(serve)
@@ -42,6 +53,12 @@ experiment_cli.command()(invariance)
 experiment_cli.command()(correspondence)
 experiment_cli.command()(evolution)
 experiment_cli.command()(probe)
+cli.add_typer(examples_cli, name="examples")
+examples_cli.command("build")(build_examples)
+examples_cli.command("merge")(merge_examples)
+examples_cli.command("show")(show_examples)
+examples_cli.command("list")(list_examples)
+examples_cli.command("verify")(verify_examples)
 cli.add_typer(weights_cli, name="weights")
 weights_cli.command("list")(list_weights)
 weights_cli.command("fetch")(fetch_weights)

@@ -27,6 +27,15 @@ def serve(
             help="NAME=FOLDER of a training run, likewise.", show_default="DECONVNET_RUNS"
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve on a Ray cluster: auto, HOST:6379, or local.", show_default="none"
+        ),
+    ] = None,
+    replicas: Annotated[
+        str, typer.Option(help="With --ray, how many at least and at most, such as 1-8.")
+    ] = "1",
 ) -> None:
     """Serve the explorer and the API."""
     settings = read_settings(
@@ -37,6 +46,10 @@ def serve(
         photo_folders=photos or None,
         runs=run or None,
     )
+    if ray is not None:
+        from app.replicas import serve_on_ray
+
+        return serve_on_ray(settings, ray, replicas)
     from app.server import serve as serve_with
 
-    serve_with(settings)
+    return serve_with(settings)

@@ -114,6 +114,42 @@ def experiment_bar(title: str) -> Iterator[Any]:
         )
 
 
+@contextlib.contextmanager
+def images_bar(title: str) -> Iterator[Any]:
+    """Show a bar of photos, how many a second, and the time left; moved to a ``Progress``."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        """How many photos a second."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.1f} a second" if task.speed else "")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=60) as progress:
+        task = progress.add_task(title, total=None, detail="")
+        yield lambda step: progress.update(
+            task, completed=step.done, total=step.total, detail=step.detail
+        )
+
+
 def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     """Print a table."""
     from rich.console import Console

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 from PIL import Image
@@ -426,6 +427,32 @@ class Engine:
         """Return the answer of a network held under the key, or make it once for all who ask."""
         return await self._answered((*key, identity(network)), make)
 
+    async def examples(self, network: models.Network) -> models.Index:
+        """Return the index of a data set for a network with its weights, held or read.
+
+        Raises NoExamples, ExamplesInvalid, and InvalidChoice where pyarrow is not installed.
+        """
+        folder = models.index_folder(self.settings.data_dir / "examples", network)
+        stamp = await asyncio.to_thread(_stamp, folder, network.name)
+
+        async def read() -> models.Index:
+            return await self.beside(lambda: models.read_index(folder))
+
+        return await self._answered(("examples", *stamp), read)
+
+    async def draw_examples(
+        self, network: models.Network, index: models.Index, layer: str, feature: int
+    ) -> models.DrawnExamples:
+        """Project a map's strongest activations over a data set, all at once; held like a view."""
+
+        async def compute() -> models.DrawnExamples:
+            return await self.on_device(
+                lambda: models.draw_examples(network, index, layer, feature)
+            )
+
+        key = ("drawn examples", identity(network), index.meta.table, layer, feature)
+        return await self._answered(key, compute)
+
     async def answer(
         self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Answer]]
     ) -> Answer:
@@ -496,6 +523,13 @@ class Engine:
         self.device.close()
         for pool in (self._loader, self._encoders):
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _stamp(folder: Path, network: str) -> tuple[str, int, int]:
+    try:
+        return models.stamp_of(folder)
+    except models.NoExamples:
+        raise models.NoExamples("nobody", network=network) from None
 
 
 def identity(network: models.Network) -> tuple[str, str, str]:

@@ -3,6 +3,7 @@
 from app.pages import (
     compare,
     docs,
+    examples,
     experiments,
     explorer,
     feature,
@@ -29,6 +30,7 @@ PAGES = (
     filters,
     story,
     paper,
+    examples,
     experiments,
     jobs,
     language,

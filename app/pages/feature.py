@@ -1,6 +1,7 @@
 """The page of one feature map: where it fires in a photo, by each method, and what feeds it."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from fastapi.responses import HTMLResponse
 
 import models
 from app.engine.engine import Engine
+from app.pages.examples import ExampleMap, example_map
 from app.pages.explorer import REFUSALS, refuse
 from app.pages.layer_view import Picture, cache_version, load_network
 from app.pages.links import Link, picture_address, read_link
@@ -17,6 +19,7 @@ from app.web.addresses import WrittenAddress
 from app.web.answers import data_uri
 from app.web.choice import parse_number
 from app.web.dependencies import EngineHere, UploadsHere, admit
+from app.web.examples import Wall
 from app.web.templates import show
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -70,7 +73,8 @@ class Feature:
     ``whole`` is the map over the photo and its projection as a whole, where it has more than one
     unit; ``patch`` is what the strongest unit saw. ``filter_picture`` is the filter itself, of maps
     of the first layer. ``below`` names the layer below; of a layer without weights ``same_below``
-    is the page of the same map there.
+    is the page of the same map there. ``examples`` are the map's strongest of the
+    ``seen`` photos of a data set, where one was indexed; ``wall`` shows those of all maps.
     """
 
     link: Link
@@ -92,6 +96,9 @@ class Feature:
     same_below: WrittenAddress | None
     inputs: tuple[InputTile, ...]
     neighbours: tuple[Neighbour, ...]
+    wall: WrittenAddress
+    seen: int
+    examples: ExampleMap | None
 
     @property
     def closely(self) -> Link:
@@ -109,6 +116,7 @@ class Visit:
     link: Link
     feature: int
     found: models.Inspection
+    index: models.Index | None
 
     def collect(self) -> Feature:
         """Collect what the page shows; a projection is computed when its picture is asked for."""
@@ -136,7 +144,19 @@ class Visit:
             self._page(self.feature, self._below) if self._passes_on else None,
             tuple(self._inputs()),
             tuple(self._neighbours()),
+            self._wall.address(),
+            self.index.meta.seen if self.index else 0,
+            self._examples(),
         )
+
+    @property
+    def _wall(self) -> Wall:
+        return Wall(self.network.name, self.layer.name, self.link.weights)
+
+    def _examples(self) -> ExampleMap | None:
+        if self.index is None or self.layer.name not in self.index.found:
+            return None
+        return example_map(self.network, self.index, self._wall, self.feature)
 
     @property
     def _below(self) -> Link:
@@ -257,4 +277,8 @@ async def visit(engine: Engine, photo: Photo, link: Link, feature: int) -> Featu
     models.complete(network, link.choice(layer=link.layer))  # raises what it cannot satisfy
     (layer,) = (each for each in network.describe() if each.name == link.layer)
     found = await engine.inspect(photo, network, layer.name, feature, link.fit)
-    return await asyncio.to_thread(Visit(photo, network, layer, link, feature, found).collect)
+    index = None
+    with contextlib.suppress(models.ExamplesError, models.InvalidChoice):
+        index = await engine.examples(network)
+    seen = Visit(photo, network, layer, link, feature, found, index)
+    return await asyncio.to_thread(seen.collect)

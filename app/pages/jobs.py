@@ -19,6 +19,7 @@ from app.pages.occlusion_view import OcclusionView, view_occlusion
 from app.web.addresses import WrittenAddress
 from app.web.answers import CSV, JSON, NPZ, PNG, SVG
 from app.web.dependencies import EngineHere, JobsHere
+from app.web.examples import EXPERIMENT
 from app.web.fragments import JobProgress, job_progress
 from app.web.language import gettext, written
 from app.web.negotiation import PageRoute
@@ -69,6 +70,10 @@ class JobPage:
 async def show_job(request: Request, id: str, engine: EngineHere, jobs: JobsHere) -> Response:
     """Show how far a job is, or what it found."""
     job = await jobs.find(id)
+    if job.question.experiment == EXPERIMENT:  # it is watched where its index will stand
+        weights = job.question.weights[:8]
+        wall = f"/examples/{job.question.network}?{urlencode({'weights': weights})}"
+        return RedirectResponse(wall, 303)
     page = _page(job)
     if job.state == "done" and job.question.experiment == "occlusion":
         page = await _with_occlusion(request, page, jobs)

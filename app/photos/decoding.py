@@ -70,6 +70,12 @@ def decode_within(data: bytes, limits: Limits) -> Pixels:
     return decode(data, limits)
 
 
+def decode_picture(data: bytes, limits: Limits) -> Image.Image:
+    """Decode as ``decode_within`` does, for who goes on in the same process."""
+    pixels = decode_within(data, limits)
+    return Image.frombytes("RGB", (pixels.width, pixels.height), pixels.data)
+
+
 def decode(data: bytes, limits: Limits) -> Pixels:
     """Decode the first frame, upright, as RGB on white; 16-bit grey is scaled, not clipped.
 

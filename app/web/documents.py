@@ -1,6 +1,6 @@
 """The documents of the API: what clients read, word for word as the contract has it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, TypeVar
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import models
 from app.engine.job_files import Job, State
 from app.web.addresses import url
+from app.web.examples import Wall
 from app.web.sentences import say_weights, sentence
 
 
@@ -229,6 +230,31 @@ class JobDocument(Document):
     result: str | None = Field(description="Where its result is, once it is done.")
 
 
+class ExampleDocument(Document):
+    """One of a map's strongest activations over a data set."""
+
+    rank: int
+    image: str = Field(description="The photo's path below the folder that was indexed.")
+    unit: tuple[int, int] = Field(description="Row and column in the map.")
+    activation: float
+    receptive_field: BoxDocument
+    link: str = Field(description="Leads to the photo in the explorer.")
+
+
+class ExamplesDocument(Document):
+    """A map's strongest photos of a data set, strongest first; none where it is silent in all."""
+
+    network: str
+    layer: str
+    feature: int
+    sha256: str = Field(description="Of the weights.")
+    seen: int = Field(description="How many photos the data set has that could be read.")
+    fingerprint: str = Field(description="Of the data set: of its photos' paths and contents.")
+    examples: tuple[ExampleDocument, ...]
+    projections: str = Field(description="Where the projections of the first nine are, as a PNG.")
+    patches: str = Field(description="Where the patches of the first nine are, as a PNG.")
+
+
 class HealthDocument(Document):
     """The server's state in a word."""
 
@@ -296,6 +322,38 @@ def describe_download(network: str, info: models.WeightsInfo) -> DownloadDocumen
         bytes=done,
         total=total,
         detail=say_weights(info),
+    )
+
+
+def describe_examples(
+    meta: models.IndexMeta,
+    wall: Wall,
+    feature: int,
+    found: Sequence[tuple[models.Example, models.Box]],
+) -> ExamplesDocument:
+    """Document a map's strongest photos."""
+    return ExamplesDocument(
+        network=meta.network,
+        layer=wall.layer,
+        feature=feature,
+        sha256=meta.sha256,
+        seen=meta.seen,
+        fingerprint=meta.fingerprint,
+        examples=tuple(_example(wall, each, box) for each, box in found),
+        projections=url(wall.address(feature, "projections.png")),
+        patches=url(wall.address(feature, "patches.png")),
+    )
+
+
+def _example(wall: Wall, each: models.Example, box: models.Box) -> ExampleDocument:
+    edges = {name: int(edge) for name, edge in box._asdict().items()}
+    return ExampleDocument(
+        rank=each.rank,
+        image=each.image,
+        unit=(each.y, each.x),
+        activation=each.activation,
+        receptive_field=BoxDocument(**edges),
+        link=url(wall.address(each.feature, each.rank)),
     )
 
 

@@ -53,6 +53,8 @@ STATUS: Mapping[type[Exception], int] = {
     models.WeightsArriving: 503,
     models.WeightsInvalid: 503,
     models.WeightsMissing: 503,
+    models.NoExamples: 404,
+    models.ExamplesInvalid: 503,
     decoding.UnreadablePhoto: 415,
     decoding.PhotoTooLarge: 413,
     uploads.NoSuchPhoto: 404,

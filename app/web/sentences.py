@@ -161,6 +161,46 @@ SENTENCES: Mapping[str, str] = {
         "the class {name} has {photos} photos: to learn from {train} and test on others, "
         "ask for fewer with train, or leave the class out"
     ),
+    # examples over a data set
+    "InvalidChoice.no_photos": "{folder} holds no photos of the kinds that are read",
+    "InvalidChoice.k_out_of_range": "k is 1 to {most}, not {k}",
+    "InvalidChoice.no_such_part": "a part is written 1/{of} to {of}/{of}, not {number}/{of}",
+    "InvalidChoice.part_is_no_part": "a part is written such as 2/8, not '{text}'",
+    "InvalidChoice.being_built": "another program is building this index just now: let that finish",
+    "InvalidChoice.no_replicas": "replicas are a number or a range such as 1-8, not '{text}'",
+    "InvalidChoice.no_ray": "this needs Ray, which is not installed: the extra 'ray' brings it",
+    "InvalidChoice.no_cluster": "no Ray cluster can be joined at '{address}': {cause}",
+    "InvalidChoice.no_pyarrow": (
+        "this needs pyarrow, which is not installed: the extra 'examples' brings it"
+    ),
+    "NoExamples.index": "{folder} holds no index: 'deconvnet examples build' makes one",
+    "NoExamples.nobody": (
+        "nobody has indexed a data set for {network} with these weights here yet: "
+        "'deconvnet examples build FOLDER --network {network}' does"
+    ),
+    "NoExamples.rank": "map {feature} of {layer} has no example {rank}: it has {count}",
+    "NoExamples.empty_folder": (
+        "the folder that this server's owner offers is not there, or holds no photos that are read"
+    ),
+    "NoExamples.no_folder": (
+        "this server's owner names no folder to index: DECONVNET_EXAMPLES_FOLDER would"
+    ),
+    "NoExamples.layer": "the index has not the layer '{layer}'; it has {known}",
+    "ExamplesInvalid.damaged": "{file} of the index is damaged ({cause}): build it anew",
+    "ExamplesInvalid.photo_missing": (
+        "the index lacks the photo {image} ({cause}): the command that built it brings it back"
+    ),
+    "ExamplesInvalid.out_of_order": "the rows of {layer} are not in their order: build it anew",
+    "ExamplesInvalid.other": (
+        "the indexes differ in {what}: only parts of one data set, built alike, can be merged"
+    ),
+    "ExamplesInvalid.of_others": (
+        "the index is of {found} with other weights than those of {network}: "
+        "name its weights with --weights, by their first 8 digits"
+    ),
+    "ExamplesInvalid.part_twice": (
+        "part {part} of {of} is in two of the indexes: its photos would count twice"
+    ),
     # training
     "InvalidChoice.no_class_folders": "{folder} holds no folder of photos for each class: {cause}",
     "InvalidChoice.no_folder": "{folder} is no folder",

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.disk import replace_file
 from models.experiments.features import maps_of, read_pixels
 from models.networks.network import Network
-from models.weights.files import replace_file
 
 BATCH = 8
 """So many photos go forward together: few, since nobody else has the device meanwhile."""

@@ -6,13 +6,17 @@ centre crop of 224, mean and deviation) comes out equal to torchvision's own, bi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 EXTREME = 4.0
 """Aspect beyond which a photo is cropped before it is resized, so that memory stays bounded."""
@@ -190,11 +194,26 @@ def mean_colour(preprocessing: Preprocessing) -> int | tuple[int, ...]:
 
 def to_pixels(picture: Image.Image, preprocessing: Preprocessing) -> Tensor:
     """Turn a framed picture into float32 pixels (1, C, size, size) in the network's units."""
-    values = torch.from_numpy(np.array(picture))
-    values = values[None] if values.ndim == 2 else values.permute(2, 0, 1)
+    return batch_pixels([np.array(picture)], preprocessing)
+
+
+def batch_pixels(
+    pictures: Sequence[NDArray[np.uint8]],
+    preprocessing: Preprocessing,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Turn framed pictures, (size, size, 3) or (size, size), into float32 pixels (N, C, H, W).
+
+    Each comes out as it would alone, bit for bit.
+    """
+    import torch  # here, so that processes which only decode and frame start in no time
+
+    values = torch.from_numpy(np.stack(pictures)).to(device)
+    values = values[:, None] if values.ndim == 3 else values.permute(0, 3, 1, 2)
     if preprocessing.channel_order == "BGR":
-        values = values.flip(0)
+        values = values.flip(1)
     pixels = values.to(torch.float32).contiguous() / (1 / preprocessing.scale)
-    mean = torch.tensor(preprocessing.mean, dtype=torch.float32).view(-1, 1, 1)
-    std = torch.tensor(preprocessing.std, dtype=torch.float32).view(-1, 1, 1)
-    return ((pixels - mean) / std)[None]
+    mean = torch.tensor(preprocessing.mean, dtype=torch.float32, device=pixels.device)
+    std = torch.tensor(preprocessing.std, dtype=torch.float32, device=pixels.device)
+    normal: Tensor = (pixels - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
+    return normal

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.networks.catalogue import ARCHITECTURES
+from models.networks.network import Provenance
 from models.projection.choice import Show
 from models.projection.visualize import Projection, Visualization
 from models.render import LIT, SMOOTH
@@ -45,7 +46,7 @@ def caption(view: Visualization) -> str:
         f"{title_of(view)}, {view.layer}: projections of {_count(view)} to pixels by "
         f"{METHODS[view.method]}, beside the patches of the photo that caused them. "
         f"{SEEDS[view.seed]}; {FITS[view.fit]}. {_legend([view])}{_greys(view)}. "
-        f"{weights_of(view)}. {_listed(view)}."
+        f"{weights_of(view.provenance)}. {_listed(view)}."
     )
 
 
@@ -59,8 +60,13 @@ def comparison_caption(views: Sequence[tuple[str, Visualization]]) -> str:
 
 def title_of(view: Visualization) -> str:
     """Name the network of a view as its paper does."""
-    known = ARCHITECTURES.get(view.network)
-    return known.title if known else view.network
+    return title_of_network(view.network)
+
+
+def title_of_network(name: str) -> str:
+    """Name a network as its paper does."""
+    known = ARCHITECTURES.get(name)
+    return known.title if known else name
 
 
 def legend(views: Sequence[Visualization]) -> list[str]:
@@ -90,9 +96,8 @@ def _span(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def weights_of(view: Visualization) -> str:
+def weights_of(provenance: Provenance) -> str:
     """Say whose weights they are, by the beginning of their file's hash."""
-    provenance = view.provenance
     if not provenance.trained:
         return f"{provenance.source.capitalize()} weights, nothing was learned"
     return f"{provenance.source.capitalize()} weights, sha256 {provenance.sha256[:8]}"

@@ -100,9 +100,9 @@ class Layout:
 def to_figure(view: Visualization, file: FigureFile = SVG) -> bytes:
     """Draw the projections of a view beside the patches that caused them; raises InvalidChoice."""
     panels = [_projections(view, "a"), _patches(view, "b")]
-    notes = [*legend([view]), weights_of(view)]
+    notes = [*legend([view]), weights_of(view.provenance)]
     heading = f"{title_of(view)}, {view.layer}", ""
-    return _encode(Layout([heading], [panels], notes, caption(view)), file)
+    return encode_layout(Layout([heading], [panels], notes, caption(view)), file)
 
 
 def to_comparison(views: Sequence[tuple[str, Visualization]], file: FigureFile = SVG) -> bytes:
@@ -113,10 +113,10 @@ def to_comparison(views: Sequence[tuple[str, Visualization]], file: FigureFile =
         [_projections(view, letters[number]) for number, view in enumerate(seen)],
         [_patches(view, letters[len(seen) + number]) for number, view in enumerate(seen)],
     ]
-    weights = " · ".join(dict.fromkeys(f"{title_of(v)}: {weights_of(v)}" for v in seen))
+    weights = " · ".join(dict.fromkeys(f"{title_of(v)}: {weights_of(v.provenance)}" for v in seen))
     headings = [(f"{title_of(view)}, {view.layer}", apart) for apart, view in views]
     said = comparison_caption(views)
-    return _encode(Layout(headings, rows, [*legend(seen), weights], said), file)
+    return encode_layout(Layout(headings, rows, [*legend(seen), weights], said), file)
 
 
 def _projections(view: Visualization, letter: str) -> Panel:
@@ -207,7 +207,7 @@ HEADING, HEADING_LINE, PANEL_HEADING, LABEL, NOTE = 0.26, 0.14, 0.22, 0.13, 0.14
 """Inches that headings, their lesser lines, a panel's, a tile's words and a note take."""
 
 
-def _encode(layout: Layout, file: FigureFile) -> bytes:
+def encode_layout(layout: Layout, file: FigureFile) -> bytes:
     """Draw a layout, and write it as a file that says what it shows."""
     check_file(file)
     form = file.format

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import torch
 
+from models.disk import replace_file
 from models.errors import InvalidChoice
 from models.networks.network import Network
-from models.weights.files import replace_file, write
+from models.weights.files import write
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models.disk import replace_file
 from models.errors import WeightsInvalid
 from models.networks.architecture import Architecture
 from models.weights.caffe import read_caffe
@@ -91,19 +91,6 @@ def write(
         before_named(part)
 
     replace_file(path, save)
-
-
-def replace_file(file: Path, write: Callable[[Path], object]) -> None:
-    """Write a file so that an interruption leaves the old one or the new one, whole."""
-    unfinished = file.with_name(f"{file.name}.part")
-    try:
-        write(unfinished)
-        unfinished.chmod(0o644)  # safetensors lets nobody else read its files
-        with unfinished.open("rb") as written:
-            os.fsync(written.fileno())
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _read_safetensors(path: Path, _: Architecture) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -644,8 +644,9 @@ STATES = {
     "filters": "/filters",
     "story": "/story",
     "paper": "/paper",
+    "examples": "/examples/zfnet/conv5",
 }
-ALONE = ("start", "docs", "networks", "filters", "story", "paper")
+ALONE = ("start", "docs", "networks", "filters", "story", "paper", "examples")
 """The pages that no photo belongs to."""
 
 

@@ -23,6 +23,7 @@ from app.pages.compare import Compare, Preset, Side, Tile
 from app.pages.compare import Field as ColumnField
 from app.pages.docs import Docs
 from app.pages.evolution_view import EvolutionView, FollowedMap, MapThen
+from app.pages.examples import ExampleLink, ExampleMap, ExamplesPage
 from app.pages.experiments import (
     ExperimentPage,
     Experiments,
@@ -127,6 +128,7 @@ CONTEXTS = {
     "figure/figure.html": FigurePage,
     "feature/feature.html": Feature,
     "feature/_examples.html": Feature,
+    "examples/examples.html": ExamplesPage,
 }
 WITHOUT = {
     "experiments/_fields.html",
@@ -136,6 +138,7 @@ WITHOUT = {
     "explorer/_words.html",
     "compare/_words.html",
     "feature/_words.html",
+    "examples/_nine.html",
 }
 """What all pages extend, and macros."""
 
@@ -191,6 +194,8 @@ def fields(kind: Any) -> set[str]:
         MethodTile,
         InputTile,
         Neighbour,
+        ExampleMap,
+        ExampleLink,
     ],
 )
 def test_a_context_is_frozen_and_documented(kind: Any) -> None:
@@ -225,6 +230,7 @@ def test_a_page_loads_one_script_of_ours_at_most(
         "/networks",
         "/filters?networks=alexnet",
         "/story",
+        "/examples/zfnet/conv5",
         "/experiments",
         "/experiments/occlusion",
     ],

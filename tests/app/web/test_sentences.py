@@ -123,7 +123,11 @@ def test_every_sentence_is_of_an_error_that_is_raised() -> None:
 def test_every_error_has_a_status_or_is_only_a_cause(name: str) -> None:
     kind = kinds()[name]
     causes = (download.TransferError, downloads.DownloadEnded)
-    trees = (models.DeconvnetError, models.WeightsError)  # never raised themselves
+    trees = (
+        models.DeconvnetError,
+        models.ExamplesError,
+        models.WeightsError,
+    )  # never raised themselves
     assert kind in trees or issubclass(kind, causes) or set(kind.__mro__) & set(errors.STATUS)
 
 
