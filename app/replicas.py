@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import models
 from app.main import create_app
 from app.settings import Settings
-from app.web.metrics import configure_logging
+from app.web.logs import configure_logging
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -43,7 +43,7 @@ class Explorer:
         """Raise where the replica no longer answers for itself, so that another one takes over."""
         if self.engine.stopping:
             raise RuntimeError("the engine has stopped")
-        await self.engine.beside(lambda: None)
+        await self.engine.check()
 
 
 def parse_replicas(text: str) -> tuple[int, int]:

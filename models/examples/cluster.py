@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from models.errors import ExamplesInvalid, InvalidChoice
-from models.examples.build import BATCH, State, computed_by, look, trail_of
 from models.examples.folder import Entry
+from models.examples.looking import BATCH, State, computed_by, look, trail_of
 from models.examples.reading import Reader
 from models.examples.strongest import Found
 from models.networks.network import Network

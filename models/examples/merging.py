@@ -9,8 +9,8 @@ from pathlib import Path
 
 from models.disk import replace_file
 from models.errors import ExamplesInvalid
-from models.examples.build import add_prints
 from models.examples.index import SOURCE, Index, IndexMeta, read_index, write_index
+from models.examples.looking import add_prints
 from models.examples.reading import photo_file
 from models.examples.strongest import Found, merge
 

@@ -243,6 +243,7 @@ def in_brackets(monkeypatch: pytest.MonkeyPatch, known: set[str]) -> None:
         "/experiments/occlusion?network=lenet5&image={id}",
         "/experiments/invariance?network=lenet5&image={id}",
         "/experiments/correspondence?network=lenet5&image={id}&parts=eye: 1,1,9,9",
+        "/examples/zfnet/conv5",
         "/experiments/evolution",
         "/experiments/probe",
         "{image}/zfnet/conv5",

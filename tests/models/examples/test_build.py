@@ -29,6 +29,7 @@ from models.examples import build
 from models.examples.build import ExamplesRequest, build_examples
 from models.examples.folder import FolderPart, list_photos
 from models.examples.index import IndexMeta, list_indexes, read_index, read_meta, verify_index
+from models.examples.looking import BATCH
 from models.examples.merging import merge_examples
 from models.examples.reading import photo_file
 from models.experiments.shape import Progress
@@ -83,7 +84,7 @@ def by_brute_force(network: Network, folder: Path, k: int) -> dict[tuple[str, in
     files = (file for file in folder.rglob("*.*") if file.suffix in (".png", ".jpg", ".heic"))
     names = sorted((file.relative_to(folder).as_posix() for file in files), key=str.encode)
     seen: dict[tuple[str, int], list[Any]] = {}
-    size = build.BATCH["cpu"]
+    size = BATCH["cpu"]
     for start in range(0, len(names), size):
         group = names[start : start + size]
         rows = [look_at(network, folder / name) for name in group]

@@ -14,10 +14,11 @@ import torch
 import models
 from app.photos.decoding import Limits, decode_picture
 from models.examples import cluster
-from models.examples.build import BATCH, State, build_examples, computed_by
+from models.examples.build import build_examples
 from models.examples.cluster import Kind, Looker
 from models.examples.folder import list_photos
 from models.examples.index import read_index
+from models.examples.looking import BATCH, State, computed_by
 from models.examples.reading import Reader
 from models.examples.strongest import nothing_found
 from models.experiments.shape import Progress
