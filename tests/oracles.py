@@ -190,7 +190,8 @@ def _twin(step: nn.Module) -> nn.Module:
             window = (step.kernel_size[0], step.stride[0], step.padding[0])
             return nn.MaxPool2d(*window, ceil_mode=step.ceil_mode)
         case AveragePool():
-            return nn.AvgPool2d(step.kernel_size[0], step.stride[0])
+            window = (step.kernel_size[0], step.stride[0], step.padding[0])
+            return nn.AvgPool2d(*window, ceil_mode=step.ceil_mode)
         case AdaptiveAveragePool():
             return nn.AdaptiveAvgPool2d(step.side)
         case LocalResponseNorm():

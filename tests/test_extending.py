@@ -99,5 +99,7 @@ def test_a_recipe_does_what_it_says(tree: Path, recipe: Recipe) -> None:
 
 
 def test_what_was_added_keeps_the_floors_and_the_style(tree: Path) -> None:
-    run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_architecture.py")
+    helps = "tests/app/cli/test_visualize.py::test_help_comes_without_waiting_for_torch"
+    tests = ("tests/test_architecture.py", "tests/models/projection/test_caption.py", helps)
+    run(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
     run(tree, "-m", "ruff", "check", "--no-cache", "app", "models")

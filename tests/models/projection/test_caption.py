@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from PIL import Image
 
 from models import Choice, Network, Visualization, architectures, bibtex, caption
 from models import visualize as see
-from models.projection.caption import digits
+from models.projection.caption import METHODS, digits
+from models.projection.choice import Method
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,6 +49,10 @@ def test_learned_weights_are_named_by_their_hash(toy: Network, cat: Image.Image)
 )
 def test_numbers_have_three_digits(value: float, text: str) -> None:
     assert digits(value) == text
+
+
+def test_a_caption_names_every_method() -> None:
+    assert set(METHODS) == set(get_args(Method))
 
 
 @pytest.mark.parametrize(
