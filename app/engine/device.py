@@ -84,7 +84,7 @@ class Device:
         self.proven = 0.0
         """When a piece of work last succeeded, on the monotonic clock."""
         self.given_up: list[_Lane] = []
-        self._lane = self._start()
+        self._lane: _Lane | None = None
         self._watched: asyncio.AbstractEventLoop | None = None
 
     async def run(self, work: Callable[[], T], stage: str) -> T:
@@ -94,7 +94,7 @@ class Device:
         """
         if self.hung >= MOST_HUNG:
             raise DeviceHung(seconds=self.seconds)
-        if self._lane.given_up:
+        if self._lane is None or self._lane.given_up:
             self._lane = self._start()
         piece = _Piece(work, stage)
         self.waiting.put(piece)
@@ -109,14 +109,15 @@ class Device:
     @property
     def busy_seconds(self) -> float:
         """Return for how long the piece that runs has been running; 0 where none does."""
-        piece = self._lane.piece
+        piece = self._running()
         return time.monotonic() - piece.began if piece else 0.0
 
     def close(self) -> None:
         """Finish what runs, drop what waits, and end the thread."""
         self._drop_waiting()
         self.waiting.put(None)
-        self._lane.join(0.0 if self._lane.given_up else CLOSING_SECONDS)
+        if self._lane and not self._lane.given_up:
+            self._lane.join(CLOSING_SECONDS)
 
     def _start(self) -> _Lane:
         lane = _Lane(self)
@@ -131,15 +132,18 @@ class Device:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._watched = None
-        piece = self._lane.piece
-        if piece and time.monotonic() - piece.began > self.seconds:
-            self._give_up(piece)
-        if self._lane.piece or not self.waiting.empty():
+        piece = self._running()
+        if self._lane and piece and time.monotonic() - piece.began > self.seconds:
+            self._give_up(self._lane, piece)
+        if self._running() or not self.waiting.empty():
             self._watch(loop)
 
-    def _give_up(self, piece: _Piece) -> None:
-        self._lane.given_up = True
-        self.given_up.append(self._lane)
+    def _running(self) -> _Piece | None:
+        return self._lane.piece if self._lane else None
+
+    def _give_up(self, lane: _Lane, piece: _Piece) -> None:
+        lane.given_up = True
+        self.given_up.append(lane)
         with contextlib.suppress(InvalidStateError):  # it has just ended
             piece.future.set_exception(DeviceHung(seconds=self.seconds))
         if self.hung < MOST_HUNG:

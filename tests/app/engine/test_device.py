@@ -41,6 +41,7 @@ def test_a_step_that_hangs_is_given_up_and_the_next_one_runs(impatient: Engine) 
         with refused(DeviceHung, match="more than 0.2 s"):
             await hangs
         assert await waits == 7 and impatient.device.hung == 1
+        impatient.device.seconds = 60.0
         view = await impatient.see(square(), await impatient.network("lenet5"), models.Choice())
         assert view.projections
         release.set()
@@ -64,6 +65,7 @@ def test_where_everything_hangs_nothing_more_is_begun_until_something_ends(
                 await asked
         assert threading.active_count() < 20
         release.set()
+        impatient.device.seconds = 60.0
         while impatient.device.hung == MOST_HUNG:
             await asyncio.sleep(0.01)
         assert await impatient.on_device(lambda: 7) == 7
@@ -72,16 +74,20 @@ def test_where_everything_hangs_nothing_more_is_begun_until_something_ends(
     asyncio.run(asyncio.wait_for(work(), 30))
 
 
-def test_steps_below_the_limit_are_never_given_up(impatient: Engine) -> None:
+def test_steps_below_the_limit_are_never_given_up_however_long_they_waited(
+    impatient: Engine,
+) -> None:
+    impatient.device.seconds = 2.0
+
     async def work() -> list[int]:
         def step(number: int) -> int:
-            time.sleep(0.05)
+            time.sleep(0.1)
             return number
 
-        asked = [impatient.on_device(lambda n=number: step(n)) for number in range(10)]  # type: ignore[misc]
+        asked = [impatient.on_device(lambda n=number: step(n)) for number in range(25)]  # type: ignore[misc]
         return await asyncio.gather(*asked)
 
-    assert asyncio.run(work()) == list(range(10)) and not impatient.device.given_up
+    assert asyncio.run(work()) == list(range(25)) and not impatient.device.given_up
 
 
 def test_a_server_that_closes_waits_for_no_step_that_was_given_up(impatient: Engine) -> None:
@@ -150,6 +156,7 @@ def test_memory_that_is_full_is_freed_and_the_work_done_once_more(impatient: Eng
         return 7
 
     async def ask() -> int:
+        impatient.device.seconds = 60.0
         await impatient.see(square(), await impatient.network("lenet5"), models.Choice())
         return await impatient.on_device(work)
 
