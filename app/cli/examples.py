@@ -99,7 +99,7 @@ def _layers(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
-def _part(text: str | None) -> models.FolderPart:
+def _part(text: str | None) -> "models.FolderPart":
     if text is None:
         return models.FolderPart()
     match = PART.fullmatch(text)
@@ -108,7 +108,7 @@ def _part(text: str | None) -> models.FolderPart:
     return models.FolderPart(int(match[1]) - 1, int(match[2]))
 
 
-def _report(meta: models.IndexMeta, index: Path) -> None:
+def _report(meta: "models.IndexMeta", index: Path) -> None:
     """Say what was seen, and what was refused."""
     maps = sum(meta.layers.values())
     say(f"{index}: {meta.seen:,} photos seen, {maps:,} feature maps of {len(meta.layers)} layers")
