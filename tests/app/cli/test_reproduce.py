@@ -1,5 +1,7 @@
 """`deconvnet reproduce`: one page that holds all it shows, and goes on where it was."""
 
+# ruff: noqa: F811  (a fixture is imported, and then named by who takes it)
+
 import re
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from PIL import Image
 
 import models
 from app.cli.reproduction import FIGURE_3, MARKS, PLANS, Section
+from tests.app.test_folder_experiments import place  # noqa: F401
 from tests.serving import Run, photo
 
 ASKED = ("--network", "lenet5", "--folds", 1)
@@ -50,6 +53,17 @@ def test_a_page_and_a_pdf_hold_all_that_they_show(
     assert output.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     for left in ("lenet5 see grey", "parts must be marked", "it takes a training run"):
         assert left in text and left in said
+
+
+def test_a_training_run_is_followed_and_too_few_photos_are_said(
+    run: Run, picture: Path, place: Path, tmp_path: Path
+) -> None:
+    folders = ("--data", place / "photos", "--run", place / "run")
+    code, said, _ = run("reproduce", picture, *ASKED, *folders, "-o", tmp_path / "page.html")
+    assert code == 0, said
+    text = (tmp_path / "page.html").read_text()
+    assert ">Figure 4: features while training" in text and '<th scope="col">epoch 2' in text
+    assert "has 6 photos: to learn from 30" in said
 
 
 def test_what_was_made_is_not_made_again(run: Run, picture: Path, tmp_path: Path) -> None:
