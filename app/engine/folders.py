@@ -12,6 +12,7 @@ from typing import Any
 import models
 from app.engine.jobs import Encode, Run
 from app.settings import Settings
+from app.storage import disk_errors
 
 
 @dataclass(frozen=True)
@@ -124,14 +125,18 @@ def _find(field: FolderField, name: str, settings: Settings) -> Path:
 
 
 def fingerprint(experiment: FolderExperiment, places: Mapping[str, Path]) -> str:
-    """Derive from names, sizes and times of files what the folders hold now."""
+    """Derive from names, sizes and times of files what the folders hold now.
+
+    Raises StorageRefused where they cannot be read.
+    """
     digest = hashlib.sha256()
     for field in experiment.folders:
         place = places[field.name]
-        for file in sorted(place.glob(field.pattern)):
-            status = file.stat()
-            line = f"{file.relative_to(place)} {status.st_size} {status.st_mtime_ns}\n"
-            digest.update(line.encode(errors="surrogateescape"))
+        with disk_errors():
+            for file in sorted(place.glob(field.pattern)):
+                status = file.lstat()
+                line = f"{file.relative_to(place)} {status.st_size} {status.st_mtime_ns}\n"
+                digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -143,9 +148,10 @@ def begin(
     asked: Any,
     settings: Settings,
 ) -> Run:
-    """Begin an experiment; what it raises tells folders by name."""
+    """Begin an experiment; what it raises tells folders by name, or is a StorageRefused."""
     try:
-        return experiment.begin(places, network, asked, settings)
+        with disk_errors():
+            return experiment.begin(places, network, asked, settings)
     except models.InvalidChoice as error:
         hidden = {str(places[field]): names[field] for field in places}
         error.fields = {field: _rename(value, hidden) for field, value in error.fields.items()}

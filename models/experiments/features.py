@@ -27,12 +27,24 @@ def read_pixels(files: Sequence[Path], preprocessing: Preprocessing, fit: str = 
     return torch.cat([_read(file, preprocessing, fit) for file in files])
 
 
+def size_of(photo: Path) -> int:
+    """Return how many bytes a photo's file has; raise InvalidChoice where it is not there."""
+    try:
+        return photo.stat().st_size
+    except OSError as error:
+        raise _no_photo(photo) from error
+
+
+def _no_photo(file: Path) -> InvalidChoice:
+    return InvalidChoice("no_photo_in", file=f"{file.parent.name}/{file.name}")
+
+
 def _read(file: Path, preprocessing: Preprocessing, fit: str) -> Tensor:
     try:
         with Image.open(file) as photo:
             return to_pixels(framed(photo, preprocessing, fit), preprocessing)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InvalidChoice("no_photo_in", file=f"{file.parent.name}/{file.name}") from error
+        raise _no_photo(file) from error
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.disk import replace_file
-from models.experiments.features import maps_of, read_pixels
+from models.experiments.features import maps_of, read_pixels, size_of
 from models.networks.network import Network
 
 BATCH = 8
@@ -89,9 +89,12 @@ def open_vectors(
     fit: str,
     grid: int,
 ) -> VectorFolder:
-    """Open the part of a folder that is for these weights, layers and photos."""
+    """Open the part of a folder that is for these weights, layers and photos.
+
+    Raises InvalidChoice for a photo that is not there.
+    """
     asked = [network.name, network.provenance.sha256, fit, grid, *layers]
-    asked += [f"{photo} {photo.stat().st_size}" for photo in photos]
+    asked += [f"{photo} {size_of(photo)}" for photo in photos]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
     inside = folder / key
     inside.mkdir(parents=True, exist_ok=True)

@@ -138,6 +138,17 @@ def test_bad_input_gets_a_sentence_that_tells_no_path(
     assert str(place) not in answer.text
 
 
+def test_a_link_that_leads_nowhere_is_told_as_no_photo(client: TestClient, place: Path) -> None:
+    link = place / "photos" / "dark" / "nowhere.png"
+    link.symlink_to(place / "away.png")
+    try:
+        answer = probe(client, WAIT)
+        assert answer.status_code == 422, answer.text
+        assert "dark/nowhere.png is no photo that can be read" in answer.json()["detail"]
+    finally:
+        link.unlink()
+
+
 def test_where_nothing_is_registered_the_answer_says_who_can(tmp_path: Path) -> None:
     with client_in(tmp_path) as client:
         answer = probe(client)
