@@ -4,6 +4,9 @@
 """
 
 from models.disk import replace_file
+from models.examples.folder import list_photos
+from models.examples.looking import batch_of
+from models.examples.reading import Reader
 from models.networks.architecture import Normalization
 from models.networks.build import build
 from models.networks.catalogue import architecture, build_on_meta
@@ -40,6 +43,7 @@ __all__ = [
     "Normalization",
     "Preprocessing",
     "ReLU",
+    "Reader",
     "Reconstruction",
     "Record",
     "Size",
@@ -48,10 +52,12 @@ __all__ = [
     "activations",
     "architecture",
     "assemble",
+    "batch_of",
     "build",
     "build_on_meta",
     "fill",
     "framed",
+    "list_photos",
     "peaks",
     "project",
     "project_maps",

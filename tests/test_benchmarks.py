@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import engine, gpu, occlusion, peers, stopwatch
+from benchmarks import engine, examples, gpu, occlusion, peers, stopwatch
 from models.networks.build import build
 from models.networks.catalogue import architecture
 from models.networks.network import Network
@@ -100,6 +100,14 @@ def test_the_gpu_benchmark_runs_on_the_cpu_too(
     assert head["device"] == "cpu"
     assert [row["units"] for row in rows] == list(gpu.UNITS)
     assert all(row["same_bytes"] and row["click"] > 0 for row in rows)
+
+
+def test_the_build_of_an_index_is_measured_beside_the_bare_forward_pass(toy: Network) -> None:
+    found = examples.measure(toy, 40, rounds=1, processes=1)
+    rates = found["photos_a_second"]
+    assert isinstance(rates, dict) and min(rates.values()) > 0
+    share = found["share_of_forward"]
+    assert share == pytest.approx(rates["build"] / rates["forward"], abs=0.01)
 
 
 def test_captum_s_occlusion_is_given_the_same_work(
