@@ -13,7 +13,7 @@ LOCK = ("package.json", "package-lock.json")
 
 
 class Vendor(BuildHookInterface[Any]):
-    """Copy the configured files of the locked npm package; do nothing when they are there."""
+    """Join the configured files of the locked npm package; do nothing when that is there."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Fill the vendor folder, and put the pages' folders into a wheel beside their code."""
@@ -25,8 +25,8 @@ class Vendor(BuildHookInterface[Any]):
 
     def _is_current(self, vendor: Path) -> bool:
         stamp = vendor / LOCK[1]
-        present = all((vendor / Path(name).name).is_file() for name in self.config["files"])
-        return present and stamp.is_file() and stamp.read_bytes() == self._lock_bytes()
+        present = (vendor / self.config["script"]).is_file() and stamp.is_file()
+        return present and stamp.read_bytes() == self._lock_bytes()
 
     def _lock_bytes(self) -> bytes:
         return Path(self.root, LOCK[1]).read_bytes()
@@ -35,8 +35,11 @@ class Vendor(BuildHookInterface[Any]):
         vendor.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             package = install(Path(self.root), Path(folder)) / self.config["package"]
-            for name in [*self.config["files"], "LICENSE"]:
-                shutil.copyfile(package / name, vendor / Path(name).name)
+            shutil.copyfile(package / "LICENSE", vendor / "LICENSE")
+            # One file: htmx begins as soon as it is read, and an extension in a file of its own
+            # could come too late, so that a page never followed its events.
+            texts = [(package / name).read_text("utf-8") for name in self.config["files"]]
+            (vendor / self.config["script"]).write_text(";\n".join(texts), "utf-8")
         (vendor / LOCK[1]).write_bytes(self._lock_bytes())  # last: it says that all is there
 
 

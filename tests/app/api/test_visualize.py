@@ -120,7 +120,7 @@ def test_a_difference_says_what_remains_of_each(client: TestClient) -> None:
 def test_a_difference_of_several_places_is_refused_with_the_way_out(client: TestClient) -> None:
     assert_problem(visualize(client, show="difference"), 422, "one unit of conv5, or seed=map")
     assert_problem(visualize(client, show="difference", seed="map", top="1"), 422, "more maps")
-    assert_problem(visualize(client, show="dim"), 422, "'exact', 'smooth', 'lit' or 'difference'")
+    assert_problem(visualize(client, show="dim"), 422, "'exact', 'smooth', 'lit', 'difference'")
 
 
 def test_maps_are_ranked_by_what_they_contribute_to_a_class(client: TestClient) -> None:

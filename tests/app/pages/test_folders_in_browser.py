@@ -33,14 +33,16 @@ def site(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         yield server.url
 
 
-def wait_for_evolution(page: Page) -> None:
-    """Wait for what was found, reading the page again as one without JavaScript does."""
+def wait_for_evolution(page: Page, scripting: bool) -> None:
+    """Wait for what was found; a page without JavaScript is read again and again."""
     page.wait_for_url(JOB)
-    for _ in range(100):
-        if page.locator("#evolution").count():
-            return
+    found = page.locator("#evolution")
+    for _ in range(0 if scripting else 100):
+        if found.count():
+            break
         page.wait_for_timeout(300)
         page.reload()
+    expect(found).to_be_visible(timeout=30_000)
 
 
 @WITH_AND_WITHOUT
@@ -50,7 +52,7 @@ def test_an_evolution_is_seen_epoch_by_epoch(visit: Visit, scripting: bool) -> N
     page.get_by_label("Layer", exact=True).fill("c2")
     page.get_by_label("Features", exact=True).fill("3,7")
     page.get_by_role("button", name="Run").click()
-    wait_for_evolution(page)
+    wait_for_evolution(page, scripting)
     expect(page.get_by_role("heading", name="c2 of lenet5 at epoch 2")).to_be_visible()
     figures = page.locator("#evolution figure")
     expect(figures).to_have_count(2)

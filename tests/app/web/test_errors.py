@@ -24,6 +24,8 @@ AN_ERROR: dict[type[Exception], models.DeconvnetError] = {
     models.WeightsArriving: models.WeightsArriving("zfnet", 250_000_000, 7),
     models.WeightsInvalid: models.WeightsInvalid("no_convolutions"),
     models.WeightsMissing: models.WeightsMissing("not_written", file="a", folder="b", cause="c"),
+    models.NoExamples: models.NoExamples("layer", layer="conv1", known=("conv5",)),
+    models.ExamplesInvalid: models.ExamplesInvalid("part_twice", part=1, of=2),
     models.OutOfMemory: models.OutOfMemory("ReLU()"),
     models.DeviceLost: models.DeviceLost("failed", cause="CUDA error"),
     device.DeviceHung: device.DeviceHung(seconds=120.0),
