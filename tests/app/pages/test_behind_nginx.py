@@ -61,6 +61,52 @@ def test_a_photo_is_sent_explored_and_forgotten(
     page.wait_for_url(f"**{PREFIX}/")
 
 
+@WITH_AND_WITHOUT
+def test_an_experiment_is_followed_to_its_result(
+    visit: Visit,  # noqa: F811
+    tmp_path: Path,
+    scripting: bool,
+) -> None:
+    page = visit(scripting=scripting).page
+    page.goto("./experiments")
+    page.get_by_role("link", name="Occlusion").first.click()
+    page.wait_for_url(f"**{PREFIX}/experiments/occlusion*")
+    page.goto("./experiments/occlusion?network=lenet5")
+    page.locator("input[type=file]").first.set_input_files(write(tmp_path, photo()))
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("link", name="Leave out")).to_have_count(1)
+    page.get_by_label("Square", exact=True).fill("8")
+    page.get_by_role("button", name="Run").click()
+    page.wait_for_url(re.compile(PREFIX + r"/jobs/[0-9a-f]{32}"))
+    # with JavaScript the events say that it has ended; without, the page is read again
+    expect(page.get_by_role("link", name="Numbers as CSV")).to_be_visible(timeout=30_000)
+
+
+@WITH_AND_WITHOUT
+def test_views_compare_figures_and_the_language_keep_to_the_prefix(
+    visit: Visit,  # noqa: F811
+    scripting: bool,
+) -> None:
+    page = visit(scripting=scripting).open_sample()
+    page.get_by_role("link", name="Compare").first.click()
+    page.wait_for_url(f"**{PREFIX}/compare?**")
+    expect(page.locator("section.column")).to_have_count(3)
+    page.get_by_role("link", name="Figure").first.click()
+    page.wait_for_url(f"**{PREFIX}/compare/figure?**")
+    expect(page.locator("figure img, img").first).to_be_visible()
+    page.get_by_role("button", name="Tiếng Việt").click()
+    page.wait_for_url(f"**{PREFIX}/compare/figure?**")
+    expect(page.locator("html")).to_have_attribute("lang", "vi")
+    for name, path in (
+        ("Các mạng", "networks"),
+        ("Thí nghiệm", "experiments"),
+        ("Bài báo", "paper"),
+    ):
+        page.get_by_role("navigation").get_by_role("link", name=name).click()
+        page.wait_for_url(f"**{PREFIX}/{path}")
+        expect(page.locator("html")).to_have_attribute("lang", "vi")
+
+
 def test_the_curl_command_of_a_page_works(
     visit: Visit,  # noqa: F811
     tmp_path: Path,
