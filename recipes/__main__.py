@@ -187,6 +187,17 @@ def tutor(options: argparse.Namespace) -> None:
         write_weights(network, file, torch.float16, source=TAUGHT[name], licence="MIT")
 
 
+@torch.no_grad()
+def average(options: argparse.Namespace) -> None:
+    """Write the mean of two weights, of which one was learned on from the other."""
+    paper = architecture(options.network)
+    one, other = (assemble(read(file, paper), paper, "yours") for file in options.weights)
+    for name, tensor in one.tensors().items():
+        tensor.copy_((tensor + other.tensors()[name]) / 2)
+    said = one.provenance.description or ""
+    write_weights(one, options.out, torch.float16, source=said, licence="MIT")
+
+
 def _starter(name: str, folder: Path) -> Network:
     paper = architecture(name)
     return assemble(read(folder / f"{name}.safetensors", paper), paper, "starter")
@@ -268,6 +279,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     taught.add_argument("--peak", type=float, default=6e-4, help="the highest learning rate")
     taught.add_argument("--threads", type=int, default=torch.get_num_threads())
     taught.set_defaults(run=tutor)
+    mean = commands.add_parser("average", help=average.__doc__)
+    mean.add_argument("weights", type=Path, nargs=2)
+    mean.add_argument("--network", choices=("lenet5", *ALIGNMENTS, "vgg16"), required=True)
+    mean.add_argument("--out", type=Path, required=True, help="the .safetensors to write")
+    mean.add_argument("--threads", type=int, default=torch.get_num_threads())
+    mean.set_defaults(run=average)
     compare = commands.add_parser("imitation", help=report_imitation.__doc__)
     compare.add_argument("--data", type=Path, required=True)
     compare.add_argument("--teacher", type=Path, required=True)

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app.api.openapi import problems
 from app.web import documents
 from app.web.dependencies import EngineHere
-from app.web.errors import Problem, respond
+from app.web.errors import SOON_SECONDS, Problem, respond
 from app.web.language import gettext
 
 router = APIRouter(tags=["api"])
@@ -34,7 +34,8 @@ async def readyz(request: Request, engine: EngineHere) -> Any:
     """
     if engine.stopping:
         sentence = gettext("The server is stopping.")
-        return respond(request, Problem(503, sentence, reason="stopping"))
+        headers = {"Retry-After": str(SOON_SECONDS)}
+        return respond(request, Problem(503, sentence, headers, reason="stopping"))
     await engine.check()
     return documents.HealthDocument(status="ready")
 

@@ -100,3 +100,18 @@ def test_all_starters_go_on_from_where_they_were(vgg_file: Path, tmp_path: Path)
         moved = {k for k in before if not torch.equal(before[k], after[k])}
         assert before.keys() == after.keys()
         assert f"{'conv1_2' if name == 'vgg16' else 'conv2'}.weight" in moved
+
+
+def test_the_mean_of_two_weights_lies_between_them(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one.safetensors", "other.safetensors")]
+    for seed, file in enumerate(files):
+        torch.manual_seed(seed)
+        write_weights(make_student("alexnet", ("cat", "dog")), file, torch.float32, source="a")
+    out = tmp_path / "mean.safetensors"
+    main(["average", "--network", "alexnet", *map(str, files), "--out", str(out)])
+    paper = architecture("alexnet")
+    one, other, mean = (read(file, paper) for file in (*files, out))
+    for name, tensor in mean.tensors.items():
+        by_hand = ((one.tensors[name] + other.tensors[name]) / 2).half().float()
+        assert torch.equal(tensor, by_hand)
+    assert mean.metadata["classes"] == ["cat", "dog"] and mean.metadata["source"] == "a"
