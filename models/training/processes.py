@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,10 @@ def join_processes(device: str) -> Iterator[torch.device]:
         yield torch.device("cuda" if device == "auto" and cuda else device.replace("auto", "cpu"))
         return
     own = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    # Its functions take the group that stands when it is imported as their default. Imported once
+    # the processes have joined, it would keep their group alive, whose threads may abort Python's
+    # exit.
+    importlib.import_module("torch.distributed.nn")
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
         yield own
