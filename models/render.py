@@ -15,6 +15,9 @@ PERCENTILE = 99.5
 SMOOTH, LIT = 2.0, 2.5
 """How far `smooth` and `lit` spread each pixel: the sigma of a Gaussian, in pixels."""
 
+SAMPLE = 2048
+"""How many values tell about where the largest of many begin."""
+
 BACKGROUND = (255, 255, 255)
 ACTIVE = (255, 176, 0)
 RAMP = tuple(zip((44, 44, 44), ACTIVE, strict=True))
@@ -36,23 +39,40 @@ def scale_of(values: Numbers, percentile: float = PERCENTILE) -> float:
 
 
 def _percentile(values: Numbers, percentile: float) -> float:
-    """Interpolate between the two nearest values, as numpy does in twice the time."""
+    """Interpolate between the two nearest values, as numpy does in many times the time."""
     place = percentile / 100 * (values.size - 1)
     below = int(place)
     above = min(below + 1, values.size - 1)
-    ordered = np.partition(values, (below, above))
-    low, high = float(ordered[below]), float(ordered[above])
+    largest, smaller = _largest(values, values.size - below)
+    ordered = np.partition(largest, (below - smaller, above - smaller))
+    low, high = float(ordered[below - smaller]), float(ordered[above - smaller])
     return low + (high - low) * (place - below)
+
+
+def _largest(values: Numbers, count: int) -> tuple[Numbers, int]:
+    """Return the largest values, at least so many of them, and how many smaller ones are left out.
+
+    A sample says from where on: comparing all values takes a tenth of the time of ordering them.
+    """
+    sample = values[:: max(1, values.size // SAMPLE)]
+    share = 2 * count / values.size + 0.01  # enough, but where the sample is an odd one
+    place = int((1 - share) * sample.size)
+    if place <= 0:
+        return values, 0
+    largest = values[values >= np.partition(sample, place)[place]]
+    return (largest, values.size - largest.size) if largest.size >= count else (values, 0)
 
 
 def picture(values: Numbers, scale: float, channel_order: str = "RGB") -> Image.Image:
     """Draw a signed projection (C, H, W): -scale is black, 0 mid-grey, +scale white."""
     values = values[::-1] if channel_order == "BGR" else values
-    signed = values.astype(np.float64) / (scale or 1.0)
-    levels = np.floor(128 + 127.5 * np.clip(signed, -1, 1)).clip(0, 255).astype(np.uint8)
-    if len(levels) == 1:
-        return Image.fromarray(levels[0]).convert("RGB")
-    return Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
+    numbers = np.divide(values, scale or 1.0, dtype=np.float64)
+    np.clip(numbers, -1, 1, out=numbers)
+    numbers *= 127.5
+    numbers += 128
+    levels = numbers.astype(np.uint8)  # rounds down: all are within 0.5 and 255.5
+    bands = [Image.fromarray(each) for each in levels]
+    return bands[0].convert("RGB") if len(bands) == 1 else Image.merge("RGB", bands)
 
 
 def smooth(values: Numbers, sigma: float = SMOOTH) -> Numbers:

@@ -345,11 +345,13 @@ class Pool(Sliding):
         (ky, kx), (sy, sx) = self.kernel_size, self.stride
         spread = zeros(values, n, c, (h - 1) * sy + ky, (w - 1) * sx + kx)
         for place in range(ky * kx):
-            seen = _seen(spread, place, self.kernel_size, self.stride, (h, w))
+            seen, part = _seen(spread, place, self.kernel_size, self.stride, (h, w)), share(place)
             if self.kernel_size == self.stride:
-                torch.mul(values, share(place), out=seen)
+                torch.mul(values, part, out=seen)
+            elif isinstance(part, Tensor):
+                seen.addcmul_(values, part)
             else:
-                seen += values * share(place)
+                seen += values * part
         return spread
 
 
@@ -411,8 +413,10 @@ class MaxPool(Pool):
     def backward(self, signal: Signal, saved: Saved, rule: Rule, input_size: Size) -> Signal:
         """Send each value to its switch."""
         assert saved is not None
-        switches = signal.window(saved)
-        spread = self._spread(signal.values, lambda place: switches == place)
+        # floats compare and multiply with floats in a quarter of the time that bytes take
+        switches = signal.window(saved).to(signal.values.dtype)
+        chosen = torch.empty_like(switches)
+        spread = self._spread(signal.values, lambda place: torch.eq(switches, place, out=chosen))
         return self.place_below(signal, spread, input_size)
 
 

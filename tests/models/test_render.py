@@ -76,6 +76,20 @@ def test_a_scale_is_numpy_s_percentile(shape: tuple[int, ...]) -> None:
         assert scale_of(values, share) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("spacing", [1, 2, 37, 97])
+@pytest.mark.parametrize("count", [2, 300, 2000, 79_707])
+def test_a_scale_is_numpy_s_percentile_wherever_the_large_values_are(
+    spacing: int, count: int
+) -> None:
+    size = 79_707
+    values = np.random.default_rng(2).random(size).astype(np.float32)
+    values[np.arange(0, size, spacing)[:count]] += 5
+    for ordered in (values, np.sort(values), -np.sort(-values), np.round(values)):
+        for share in (50.0, 99.0, 99.5, 100.0):
+            expected = np.percentile(ordered.astype(np.float64), share)
+            assert scale_of(ordered, share) == pytest.approx(expected, rel=1e-12)
+
+
 def test_an_outlier_does_not_darken_the_rest() -> None:
     values = np.ones((3, 20, 20))
     values[0, 0, 0] = 1e6
