@@ -46,12 +46,10 @@ def encode_png(picture: Image.Image, metadata: PngInfo | None = None) -> bytes:
 
 def _with_metadata(packed: bytes, metadata: PngInfo) -> bytes:
     """Put the chunks of metadata behind a PNG's header."""
-    file = io.BytesIO()
-    file.write(packed[:HEADER])
+    chunks = io.BytesIO()
     for kind, content, *_ in metadata.chunks:
-        putchunk(file, kind, content)
-    file.write(packed[HEADER:])
-    return file.getvalue()
+        putchunk(chunks, kind, content)
+    return b"".join((packed[:HEADER], chunks.getvalue(), memoryview(packed)[HEADER:]))
 
 
 ASKED = ("network", "layer", "method", "seed", "fit", "show")
