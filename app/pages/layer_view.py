@@ -26,6 +26,8 @@ BAR = (64, 52)
 """Largest width and height of a layer's bar, in CSS pixels."""
 MUCH_PADDING = 1 / 3
 """From which share of zeros in its field on a unit at the border is flagged."""
+CARD_TILE = 104
+"""Side of an activation map on a card, in CSS pixels."""
 SMALL = 80
 """Pictures of fewer pixels than that are shown with their pixels."""
 USUAL: Mapping[str, Mapping[str, Any]] = {
@@ -71,10 +73,10 @@ class Card:
 
     ``label`` is the class that a last layer's unit stands for. ``field`` is in pixels of the
     network's input, ``outline`` in those of the photo. A silent unit has no ``projection`` and no
-    ``legend``, the address of its scale; a map of a single unit has no ``overlay``. ``padded`` is,
-    for a unit at its map's border that could see much beyond the photo, where there are zeros,
-    which share of its field that is; 0 for all others. ``contribution`` is what the map adds to the
-    score of the class that maps are ranked for.
+    ``legend``, the address of its scale; a map of a single unit has no ``overlay``, whole or as
+    small as a card shows it. ``padded`` is, for a unit at its map's border that could see much
+    beyond the photo, where there are zeros, which share of its field that is; 0 for all others.
+    ``contribution`` is what the map adds to the score of the class that maps are ranked for.
     """
 
     feature: int
@@ -86,6 +88,7 @@ class Card:
     projection: Picture | None
     patch: Picture
     overlay: Picture | None
+    overlay_on_card: Picture | None
     legend: WrittenAddress | None
     padded: float
     contribution: float | None
@@ -335,12 +338,13 @@ class Visit:
             alone = USUAL["contribution"]  # which is what it ranks, not what it is
             choice = replace(choice, top=None, features=(unit.feature,), **alone)
 
-        def picture(part: str, width: int, height: int) -> Picture:
-            address = picture_address(self.link, choice, unit.feature, part, self.version)
+        def picture(part: str, width: int, height: int, **size: str) -> Picture:
+            address = picture_address(self.link, choice, unit.feature, part, self.version, **size)
             return Picture(address, width, height)
 
         size = int(box.right - box.left), int(box.bottom - box.top)
-        fires, side = unit.activation != 0, self.frame.size
+        fires, side, mapped = unit.activation != 0, self.frame.size, self.layer.shape[1] > 1
+        small = -(-side // card_share(side))
         ranking = listed.selected.ranking
         return Card(
             unit.feature,
@@ -351,7 +355,8 @@ class Visit:
             self.frame.to_photo(box),
             picture("projection", *size) if fires else None,
             picture("patch", *size),
-            picture("map", side, side) if self.layer.shape[1] > 1 else None,
+            picture("map", side, side) if mapped else None,
+            picture("map", small, small, size="card") if mapped else None,
             legend_address(self.link, choice, unit.feature) if fires else None,
             self._padded(place, size) if place else 0.0,
             ranking.values[unit.feature] if ranking else None,
@@ -486,6 +491,11 @@ def _tabs(link: Link, layers: Sequence[models.LayerInfo]) -> Iterator[LayerTab]:
         height = max(2, BAR[1] * (shape.height / highest) ** 0.5)
         bar = round(width, 1), round(height, 1)
         yield LayerTab(name, kind, shape, bar, link.into(name), name == link.layer)
+
+
+def card_share(side: int) -> int:
+    """Say how many pixels of a picture's side are one where a card shows it; 1 for small ones."""
+    return max(1, side // CARD_TILE)
 
 
 def cache_version(network: models.Network) -> str:

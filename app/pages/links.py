@@ -146,11 +146,14 @@ def read_click(query: Mapping[str, str]) -> Click | None:
 
 
 def picture_address(
-    link: Link, choice: models.Choice, feature: int, part: str, cache_version: str
+    link: Link, choice: models.Choice, feature: int, part: str, cache_version: str, **size: str
 ) -> WrittenAddress:
-    """Return the address of one of a projection's pictures; what it names never changes."""
+    """Return the address of one of a projection's pictures; what it names never changes.
+
+    With ``size="card"`` it is the same picture as small as a card shows it.
+    """
     alone = ("features",) if choice.features == (feature,) else ()
-    query = write_query(choice, without=(*IN_PATH, *alone)) | {"v": cache_version}
+    query = write_query(choice, without=(*IN_PATH, *alone)) | size | {"v": cache_version}
     return _address(f"{link.path}/{feature}/{part}.png", query)
 
 

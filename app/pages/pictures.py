@@ -10,7 +10,7 @@ from PIL import Image
 
 import models
 from app.engine.engine import Answer, Engine
-from app.pages.layer_view import cache_version
+from app.pages.layer_view import cache_version, card_share
 from app.pages.links import read_choice
 from app.photos.samples import find_sample, thumbnail
 from app.photos.store import Photo
@@ -141,11 +141,12 @@ async def show_picture(
     part: Part,
     engine: EngineHere,
     uploads: UploadsHere,
+    size: Literal["full", "card"] = "full",
 ) -> Response:
     """Show a projection, the patch that caused it, its activation map, or all as one card."""
     choice = read_choice(network, layer, request.query_params, feature)
 
-    key = ("picture", id, choice, feature, part)
+    key = ("picture", id, choice, feature, part, size)
 
     async def make(photo: Photo, loaded: models.Network) -> Answer:
         if part == "card":
@@ -154,7 +155,8 @@ async def show_picture(
             one = _only(view, feature)
             return Answer(await engine.beside(lambda: models.to_png_sheet(one)), name)
         picture = await PARTS[part](engine, photo, loaded, choice, feature)
-        return Answer(await engine.beside(lambda: models.encode_png(picture)))
+        share = card_share(min(picture.size)) if size == "card" else 1
+        return Answer(await engine.beside(lambda: models.encode_png(picture.reduce(share))))
 
     async def work() -> tuple[Answer, models.Network]:
         photo, loaded = await _find(engine, uploads, id, choice)

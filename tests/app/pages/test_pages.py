@@ -13,6 +13,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from jinja2 import nodes
 from PIL import Image, ImageChops
@@ -280,6 +281,26 @@ def test_a_picture_is_as_large_as_the_page_says(client: TestClient, explorer: st
             link = addresses(tag, ".png")[0]
             picture = Image.open(io.BytesIO(client.get(link).content))
             assert size and picture.size == (int(size[1]), int(size[2]))
+
+
+def test_a_card_has_the_same_map_in_half_its_size(client: TestClient, explorer: str) -> None:
+    text = page(client, explorer)
+    maps = [link for link in addresses(text, ".png") if "/map.png" in link]
+    small = [link for link in maps if "size=card" in link]
+    assert len(maps) == 10 and len(small) == 9, "one is looked at closely"
+    whole, half = (client.get(each) for each in (small[0].replace("size=card&", ""), small[0]))
+    assert len(half.content) < len(whole.content) / 3
+    assert "immutable" in half.headers["cache-control"]
+    pixels = np.asarray(Image.open(io.BytesIO(whole.content)), float)
+    means = pixels.reshape(112, 2, 112, 2, 3).mean((1, 3))
+    assert np.abs(np.asarray(Image.open(io.BytesIO(half.content)), float) - means).max() <= 0.5
+    assert client.get(small[0].replace("=card", "=tiny")).status_code == 422
+
+
+def test_a_small_map_is_not_made_smaller(client: TestClient, explorer: str) -> None:
+    lenet = explorer.replace("/zfnet/conv5", "/lenet5/c2")
+    (link, *_) = (each for each in addresses(page(client, lenet), ".png") if "size=card" in each)
+    assert Image.open(io.BytesIO(client.get(link).content)).size == (32, 32)
 
 
 def test_a_picture_of_other_weights_is_not_cached(client: TestClient, explorer: str) -> None:
