@@ -146,7 +146,8 @@ async def show_picture(
     """Show a projection, the patch that caused it, its activation map, or all as one card."""
     choice = read_choice(network, layer, request.query_params, feature)
 
-    key = ("picture", id, choice, feature, part, size)
+    webp = size == "card" and takes_webp(request)
+    key = ("picture", id, choice, feature, part, size, webp)
 
     async def make(photo: Photo, loaded: models.Network) -> Answer:
         if part == "card":
@@ -155,8 +156,9 @@ async def show_picture(
             one = _only(view, feature)
             return Answer(await engine.beside(lambda: models.to_png_sheet(one)), name)
         picture = await PARTS[part](engine, photo, loaded, choice, feature)
-        share = card_share(min(picture.size)) if size == "card" else 1
-        return Answer(await engine.beside(lambda: models.encode_png(picture.reduce(share))))
+        if size == "card":
+            return Answer(await engine.beside(lambda: _for_card(picture, webp)))
+        return Answer(await engine.beside(lambda: models.encode_png(picture)))
 
     async def work() -> tuple[Answer, models.Network]:
         photo, loaded = await _find(engine, uploads, id, choice)
@@ -167,7 +169,10 @@ async def show_picture(
         found = await admit_picture(request, engine, (id, network, layer), work)
     answer, loaded = found
     headers = _saved(answer.name) if answer.name else _kept(request, loaded)
-    return Response(answer.content, media_type="image/png", headers=headers)
+    if size == "card":
+        headers["Vary"] = "Accept"
+    kind = "image/webp" if webp and not answer.name else "image/png"
+    return Response(answer.content, media_type=kind, headers=headers)
 
 
 @router.get("/images/{id}/{network}/{layer}/{feature}/legend", response_class=HTMLResponse)
@@ -238,6 +243,17 @@ def _only(view: models.Visualization, feature: int) -> models.Visualization:
         if each.feature == feature:
             return replace(view, projections=(each,), reconstructions=(reconstruction,))
     raise models.InvalidChoice("not_listed", feature=feature, layer=view.layer)
+
+
+def _for_card(picture: Image.Image, webp: bool) -> bytes:
+    """Write a picture as small as a card shows it; one that is small already, pixel for pixel."""
+    share = card_share(min(picture.size))
+    small = picture.reduce(share)
+    if not webp:
+        return models.encode_png(small)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=85, lossless=share == 1)
+    return file.getvalue()
 
 
 def _jpeg(picture: Image.Image, longest: int) -> bytes:

@@ -294,13 +294,21 @@ def test_a_card_has_the_same_map_in_half_its_size(client: TestClient, explorer: 
     pixels = np.asarray(Image.open(io.BytesIO(whole.content)), float)
     means = pixels.reshape(112, 2, 112, 2, 3).mean((1, 3))
     assert np.abs(np.asarray(Image.open(io.BytesIO(half.content)), float) - means).max() <= 0.5
+    webp = client.get(small[0], headers={"accept": "image/webp,*/*"})
+    assert webp.headers["content-type"] == "image/webp" and "Accept" in webp.headers["vary"]
+    assert len(webp.content) < len(half.content) / 5
+    seen = np.asarray(Image.open(io.BytesIO(webp.content)), float)
+    assert seen.shape == means.shape and np.abs(seen - means).mean() < 4, "it looks the same"
     assert client.get(small[0].replace("=card", "=tiny")).status_code == 422
 
 
 def test_a_small_map_is_not_made_smaller(client: TestClient, explorer: str) -> None:
     lenet = explorer.replace("/zfnet/conv5", "/lenet5/c2")
     (link, *_) = (each for each in addresses(page(client, lenet), ".png") if "size=card" in each)
-    assert Image.open(io.BytesIO(client.get(link).content)).size == (32, 32)
+    whole = Image.open(io.BytesIO(client.get(link.replace("size=card&", "")).content))
+    for accept in ("*/*", "image/webp,*/*"):
+        picture = Image.open(io.BytesIO(client.get(link, headers={"accept": accept}).content))
+        assert picture.size == (32, 32) and picture.tobytes() == whole.tobytes()
 
 
 def test_a_picture_of_other_weights_is_not_cached(client: TestClient, explorer: str) -> None:
