@@ -231,12 +231,13 @@ def test_a_folder_that_changed_meanwhile_is_begun_anew(
 
 
 KILLED = """
-import functools, sys
+import functools, sys, torch
 from pathlib import Path
 import models
 from app.photos.decoding import Limits, decode_picture
 from models.examples import build
 build.EVERY_SECONDS = 0.0
+torch.set_num_threads(1)
 folder, out = map(Path, sys.argv[1:])
 network = models.load("lenet5", models.Sources(out, out, offline=True))
 decode = functools.partial(decode_picture, limits=Limits())
