@@ -47,7 +47,12 @@ class Asked(NamedTuple):
 
 
 def build_examples(
-    folder: Annotated[Path, typer.Argument(help="A folder of photos, at any depth.")],
+    folder: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of photos, at any depth; or its address: s3://bucket/photos."
+        ),
+    ],
     network: NetworkName = None,
     layers: Annotated[
         str | None, typer.Option(help="Layers, with commas between.", show_default="all")

@@ -163,6 +163,7 @@ SENTENCES: Mapping[str, str] = {
     ),
     # examples over a data set
     "InvalidChoice.no_photos": "{folder} holds no photos of the kinds that are read",
+    "InvalidChoice.no_store": "no photos can be read from '{address}': {cause}",
     "InvalidChoice.k_out_of_range": "k is 1 to {most}, not {k}",
     "InvalidChoice.no_such_part": "a part is written 1/{of} to {of}/{of}, not {number}/{of}",
     "InvalidChoice.part_is_no_part": "a part is written such as 2/8, not '{text}'",

@@ -26,6 +26,7 @@ from models.examples.folder import WHOLE, Entry, FolderPart, list_part
 from models.examples.index import Index, IndexMeta, RefusedPhoto
 from models.examples.looking import State, batch_of, computed_by, look, trail_of
 from models.examples.reading import PHOTOS, Decode, Keeper, Reader, photo_file
+from models.examples.store import Store, open_folder
 from models.examples.strongest import Found, nothing_found
 from models.experiments.shape import Progress
 from models.networks.network import Network
@@ -91,7 +92,7 @@ class Here:
 
 def build_examples(
     network: Network,
-    folder: Path,
+    folder: Path | str,
     out: Path,
     decode: Decode,
     request: ExamplesRequest = ExamplesRequest(),
@@ -100,23 +101,25 @@ def build_examples(
 ) -> Iterator[Progress | IndexMeta]:
     """Index a folder of photos, and yield at last what the index is of.
 
-    ``ray`` is the address of a Ray cluster that does it; this process and its nodes see the folder
-    at the same path. Raises InvalidChoice and UnknownLayer at once: for a folder that is none or
-    holds no photo, layers that are not there, and a k below 1.
+    ``folder`` may be in a store, by its address (``s3://bucket/photos``). ``ray`` is the address of
+    a Ray cluster that does it; this process and its nodes see the folder at the same path or
+    address. Raises InvalidChoice and UnknownLayer at once: for a folder that is none or holds no
+    photo, a store that does not answer, layers that are not there, and a k below 1.
     """
     index.require_pyarrow()
     if not 1 <= request.k <= MOST:
         raise InvalidChoice("k_out_of_range", most=MOST, k=request.k)
     found = nothing_found(network, request.layers or all_layers(network), request.k)
-    reader = Reader(folder, network.preprocessing, decode)
+    where = open_folder(folder)
+    reader = Reader(where, network.preprocessing, decode)
     machine: Machine = Here(network, reader, processes)
     if ray is not None:
         from models.examples.cluster import Cluster
 
         machine = Cluster(network, reader, processes, ray)
-    total = sum(1 for _ in list_part(folder, request.part, machine.batch))
+    total = sum(1 for _ in list_part(where, request.part, machine.batch))
     if not total:
-        raise InvalidChoice("no_photos", folder=str(folder))
+        raise InvalidChoice("no_photos", folder=str(where))
     return _build(_Task(network, machine, out, reader, request, total, processes), found)
 
 
@@ -290,8 +293,14 @@ def finish(task: _Task, state: State) -> IndexMeta:
     places = {number: place for place, number in enumerate(sorted(state.names))}
     found = {layer: each.renumber(places) for layer, each in state.found.items()}
     names = tuple(state.names[number] for number in sorted(state.names))
-    source = json.dumps({"folder": str(task.reader.folder.absolute())})
+    source = json.dumps(_source(task.reader.folder))
     replace_file(out / index.SOURCE, lambda part: part.write_text(source))
     meta = index.write_index(out, Index(meta, names, found))
     (out / UNFINISHED).unlink(missing_ok=True)
     return meta
+
+
+def _source(folder: Path | Store) -> dict[str, str]:
+    if isinstance(folder, Store):
+        return {"store": str(folder)}
+    return {"folder": str(folder.absolute())}

@@ -1,4 +1,4 @@
-"""The photos of a data folder, in an order that nothing but their names decides."""
+"""The photos of a folder, here or in a store, in an order that only their names decide."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.errors import InvalidChoice
+from models.examples.store import Store
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 REFUSED = (".heic", ".heif")
@@ -52,22 +53,33 @@ class FolderPart:
 WHOLE = FolderPart()
 
 
-def list_part(folder: Path, part: FolderPart, group: int) -> Iterator[Entry]:
+def list_part(folder: Path | Store, part: FolderPart, group: int) -> Iterator[Entry]:
     """Yield the photos of a part of a folder, whose groups are of ``group`` photos each."""
     return (each for each in list_photos(folder) if part.holds(each.number // group))
 
 
-def list_photos(folder: Path) -> Iterator[Entry]:
+def list_photos(folder: Path | Store) -> Iterator[Entry]:
     """Yield the photos of a folder and of those within it, by the bytes of their paths.
 
     Only one branch of folders is in memory at a time. Links to folders are not followed. A folder
     that cannot be read is yielded itself, so that whoever reads it finds out why. Raises
-    InvalidChoice where there is no folder.
+    InvalidChoice where there is no folder, or a store does not answer.
     """
+    for number, found in enumerate(_find(folder)):
+        yield Entry(number, *found)
+
+
+def _find(folder: Path | Store) -> Iterator[tuple[bytes, int, int]]:
+    if isinstance(folder, Store):
+        return folder.walk(_is_photo)
     if not folder.is_dir():
         raise InvalidChoice("no_folder", folder=str(folder))
-    for number, found in enumerate(_walk(os.fsencode(folder), b"")):
-        yield Entry(number, *found)
+    return _walk(os.fsencode(folder), b"")
+
+
+def _is_photo(name: bytes) -> bool:
+    """Tell by the end of its name whether a file counts as a photo."""
+    return os.path.splitext(name)[1].lower().decode("latin-1") in SUFFIXES + REFUSED
 
 
 def _walk(root: bytes, below: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -83,7 +95,7 @@ def _walk(root: bytes, below: bytes) -> Iterator[tuple[bytes, int, int]]:
         path = below + name
         if name.endswith(b"/"):
             yield from _walk(root, path)
-        elif os.path.splitext(name)[1].lower().decode("latin-1") in SUFFIXES + REFUSED:
+        elif _is_photo(name):
             yield path, *_status(os.path.join(root, path))
 
 
@@ -95,6 +107,8 @@ def _status(path: bytes) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def path_of(folder: Path, name: bytes) -> Path:
-    """Return where a photo lies."""
-    return folder / os.fsdecode(name)
+def read_photo(folder: Path | Store, name: bytes) -> bytes:
+    """Read a photo's file; raises OSError."""
+    if isinstance(folder, Store):
+        return folder.read(name)
+    return (folder / os.fsdecode(name)).read_bytes()

@@ -248,7 +248,7 @@ def stamp_of(folder: Path) -> tuple[str, int, int]:
 
 
 def source_of(folder: Path) -> Path | None:
-    """Return the folder of photos that an index was built from, where that is known."""
+    """Return the folder of photos that an index was built from, where this machine has it."""
     try:
         return Path(json.loads((folder / SOURCE).read_text())["folder"])
     except (OSError, ValueError, KeyError, TypeError):

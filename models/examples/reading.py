@@ -27,7 +27,8 @@ from PIL import Image
 
 from models.disk import replace_file
 from models.errors import DeconvnetError
-from models.examples.folder import Entry, path_of
+from models.examples.folder import Entry, read_photo
+from models.examples.store import Store
 from models.networks.preprocessing import Preprocessing, framed
 
 TOGETHER = 4
@@ -57,7 +58,7 @@ class Read(NamedTuple):
 class Reader:
     """Reads the photos of one folder as one network sees them."""
 
-    folder: Path
+    folder: Path | Store
     preprocessing: Preprocessing
     decode: Decode
 
@@ -66,7 +67,7 @@ class Reader:
         digest = hashlib.sha256().digest()
         try:
             entry.name.decode()
-            data = path_of(self.folder, entry.name).read_bytes()
+            data = read_photo(self.folder, entry.name)
             digest = hashlib.sha256(data).digest()
             picture = framed(self.decode(data), self.preprocessing, "crop")
         except UnicodeDecodeError:

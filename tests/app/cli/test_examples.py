@@ -78,6 +78,21 @@ def test_no_photos_and_no_folder_are_sentences(run: Run, tmp_path: Path) -> None
     assert code == 1 and "holds no index" in complaints
 
 
+def test_a_folder_may_be_given_by_its_address(run: Run, tmp_path: Path) -> None:
+    folder = fill_folder(tmp_path / "photos", 4)
+    asked = ("--network", "lenet5", "--layers", "c1", "--out", tmp_path / "index")
+    code, said, complaints = run("examples", "build", folder.as_uri(), *asked)
+    assert code == 0 and "4 photos seen" in said, complaints
+
+
+def test_no_store_and_no_folder_in_one_are_sentences(run: Run, tmp_path: Path) -> None:
+    code, _, complaints = run("examples", "build", "carrier://pigeon", "--network", "lenet5")
+    assert code == 1 and "no photos can be read from 'carrier://pigeon': Unrecog" in complaints
+    for address in ("fsspec+memory:///nowhere", (tmp_path / "none").as_uri()):
+        code, _, complaints = run("examples", "build", address, "--network", "lenet5")
+        assert code == 1 and f"{address} is no folder" in complaints
+
+
 def test_what_cannot_be_drawn_is_a_sentence(run: Run, tmp_path: Path) -> None:
     folder = fill_folder(tmp_path / "photos", 4)
     code, _, complaints = run("examples", "show", "--network", "lenet5", "-o", tmp_path / "a.svg")

@@ -23,6 +23,7 @@ from models.examples.reading import Reader
 from models.examples.strongest import nothing_found
 from models.experiments.shape import Progress
 from models.networks.network import Network
+from tests.object_store import serve_bucket
 from tests.photo_folders import decode, fill_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,6 +55,10 @@ def test_an_actor_asks_for_its_threads_and_its_gpu() -> None:
     assert Kind("cuda", 2).resources == {"num_cpus": 2, "num_gpus": 1}
 
 
+def load_lenet(nowhere: Path) -> Network:
+    return models.load("lenet5", models.Sources(nowhere, nowhere, offline=True))
+
+
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of its files and sockets
 def test_a_cluster_that_loses_a_node_writes_the_same_bytes(
@@ -66,8 +71,8 @@ def test_a_cluster_that_loses_a_node_writes_the_same_bytes(
     import ray
     from ray.cluster_utils import Cluster
 
-    network = models.load("lenet5", models.Sources(tmp_path, tmp_path, offline=True))
-    folder, read = fill_folder(tmp_path / "photos", 160), partial(decode_picture, limits=Limits())
+    network, read = load_lenet(tmp_path), partial(decode_picture, limits=Limits())
+    folder = fill_folder(tmp_path / "photos", 160)
     once, spread = tmp_path / "once", tmp_path / "spread"
     assert torch.get_num_threads() == 1
     list(build_examples(network, folder, once, read, processes=1))
@@ -84,5 +89,35 @@ def test_a_cluster_that_loses_a_node_writes_the_same_bytes(
     finally:
         ray.shutdown()
         nodes.shutdown()  # type: ignore[no-untyped-call]
+    for name in ("index.parquet", "meta.json"):
+        assert (spread / name).read_bytes() == (once / name).read_bytes()
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("ignore")  # Ray's own, of its files and sockets
+def test_a_cluster_that_reads_a_store_writes_the_bytes_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(cluster, "PARCEL", 2 * BATCH["cpu"])
+    import ray
+    from ray.cluster_utils import Cluster
+
+    network, read = load_lenet(tmp_path), partial(decode_picture, limits=Limits())
+    folder = fill_folder(tmp_path / "photos", 80)
+    once, spread = tmp_path / "once", tmp_path / "spread"
+    list(build_examples(network, folder, once, read, processes=1))
+    with serve_bucket(tmp_path) as query:
+        address = f"s3://bucket/photos?{query}"
+        node = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        try:
+            list(build_examples(network, address, spread, read, processes=1, ray=node.address))
+        finally:
+            ray.shutdown()
+            node.shutdown()  # type: ignore[no-untyped-call]
     for name in ("index.parquet", "meta.json"):
         assert (spread / name).read_bytes() == (once / name).read_bytes()

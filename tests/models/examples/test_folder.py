@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import InvalidChoice
-from models.examples.folder import FolderPart, list_part, list_photos, path_of
+from models.examples.folder import FolderPart, list_part, list_photos, read_photo
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -33,7 +33,7 @@ def test_photos_come_by_the_bytes_of_their_whole_path(tmp_path: Path) -> None:
     found = [entry.name for entry in list_photos(tmp_path)]
     assert found == sorted(name.encode() for name in names)
     assert [entry.number for entry in list_photos(tmp_path)] == list(range(len(names)))
-    assert all(path_of(tmp_path, name).read_bytes() == b"x" for name in found)
+    assert all(read_photo(tmp_path, name) == b"x" for name in found)
 
 
 @pytest.mark.parametrize("of", [1, 2, 5])
