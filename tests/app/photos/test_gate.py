@@ -13,7 +13,14 @@ import pytest
 from PIL import Image
 
 from app.photos import decoding
-from app.photos.decoding import Limits, PhotoTooLarge, UnreadablePhoto, decode, decode_within
+from app.photos.decoding import (
+    Limits,
+    PhotoTooLarge,
+    UnreadablePhoto,
+    decode,
+    decode_picture,
+    decode_within,
+)
 from app.photos.samples import SAMPLES, read_sample
 from app.photos.store import PhotoStore
 from app.photos.uploads import NoSuchPhoto, Uploads, read_photo_file, sweep_forever
@@ -41,6 +48,17 @@ def test_a_decoding_process_confines_itself_within_what_it_may(
     soft, kept = asked[resource.RLIMIT_CPU]
     already = spent.ru_utime + spent.ru_stime if processor == 20 else 0
     assert kept == hard and processor + already <= soft <= processor + already + 2
+
+
+def test_a_process_that_goes_on_with_the_photo_gets_its_pixels_as_a_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    confined: list[Limits] = []
+    monkeypatch.setattr(decoding, "_confine", confined.append)
+    monkeypatch.setattr(decoding, "_silence", lambda: None)
+    picture, pixels = decode_picture(photo(60, 40), Limits()), decode(photo(60, 40), Limits())
+    assert picture.size == (60, 40) and picture.tobytes() == pixels.data
+    assert confined == [Limits()]
 
 
 def test_a_decoder_that_runs_out_of_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
