@@ -1,5 +1,6 @@
 """The pages in a real Chromium: every flow with JavaScript and without."""
 
+import itertools
 import re
 import shutil
 import zipfile
@@ -514,6 +515,26 @@ def test_a_phone_shows_photo_and_projection_and_chooses_networks_from_a_list(
         page.get_by_role("button", name="Go").click()
     expect(page.locator("h1")).to_have_text("conv5 of AlexNet (one column)")
     expect(page.get_by_role("link", name="conv1")).to_be_in_viewport()
+
+
+def test_a_phone_shows_in_the_bar_which_page_is_open(visit: Visit) -> None:
+    page = visit(viewport={"width": 390, "height": 844}).page
+    page.goto("./docs")
+    expect(page.locator(".bar [aria-current]")).to_be_in_viewport(ratio=1)
+    sizes = page.locator(".bar :is(a, button)").evaluate_all("all => all.map(e => e.offsetHeight)")
+    assert min(sizes) >= 24
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_no_layer_is_named_over_another(visit: Visit, width: int) -> None:
+    page = visit(viewport={"width": width, "height": 844}, refused=[503]).open_sample()
+    page.goto(page.url.replace("zfnet/conv5", "vgg19/conv5_4"))
+    boxes = page.locator(".strip .layer").evaluate_all(
+        "all => all.map(e => e.getBoundingClientRect()).map(r => [r.left, r.right, r.top])"
+    )
+    assert len(boxes) == 24
+    for (_, right, top), (left, _, next_top) in itertools.pairwise(boxes):
+        assert top != next_top or left - right >= 3
 
 
 def test_no_quick_press_of_an_arrow_key_is_lost(visit: Visit) -> None:
