@@ -265,6 +265,7 @@ def test_pictures_are_sized_lazy_and_cached_for_ever(client: TestClient, explore
         assert re.search(r'width="\d+" height="\d+"', tag), tag
         at_once = "photo.jpg" in tag or "/projection.png" in tag or "Patch of" in tag
         assert ('loading="lazy"' in tag) == (not at_once), tag
+        assert ('fetchpriority="low"' in tag) == ("Patch of" in tag), tag
         assert re.search(r'alt="[^"]+"', tag)
     for link in {*addresses(text, ".png"), *addresses(text, "photo.jpg")}:
         answer = client.get(link)
