@@ -41,7 +41,7 @@ AT_ONCE = 4
 
 def measure(rounds: int) -> dict[str, float]:
     """Compare a PNG of zfnet's conv5, top 9, over HTTP with its parts alone; then load it."""
-    pictures = _photos()
+    pictures = _photos(32 * rounds + 8)
     folder = Path("nowhere")
     network = load("zfnet", Sources(folder, folder, offline=True))
 
@@ -117,12 +117,9 @@ def _fragment(http: httpx.Client, jpeg: bytes, network: Network, rounds: int) ->
     return 1000 * (times["fragment"].median - times["projection"].median)
 
 
-def _photos() -> Iterator[bytes]:
-    """Yield JPEGs that differ, so that no answer is known before."""
-    number = 0
-    while True:
-        number += 1
-        yield _jpeg(number)
+def _photos(count: int) -> Iterator[bytes]:
+    """Return JPEGs that differ, so that no answer is known before; made before they are sent."""
+    return iter([_jpeg(number) for number in range(count)])
 
 
 def _jpeg(number: int) -> bytes:
