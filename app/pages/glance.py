@@ -7,6 +7,8 @@ import models
 from app.pages.links import Link, sheet_address
 from app.pages.options import Option, Options
 from app.web.addresses import WrittenAddress
+from app.web.language import gettext
+from app.web.templates import number
 
 PER_PAGE = 128
 """How many maps are shown at once."""
@@ -22,6 +24,12 @@ class Cell:
     top: int
     link: Link
     chosen: bool
+
+    @property
+    def title(self) -> str:
+        """Say which map it is, and how strongly it fires."""
+        said = gettext("Map %(feature)s: activation %(activation)s")
+        return said % {"feature": self.feature, "activation": number(self.activation)}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -55,8 +56,7 @@ class Link(models.Choice, Address):
     @property
     def path(self) -> WrittenAddress:
         """Return the address without its query."""
-        names = [part for part in (self.image, self.network, self.layer) if part]
-        return WrittenAddress("/images/" + "/".join(quote(part, safe="") for part in names))
+        return _path(self.image, self.network, self.layer)
 
     @property
     def views(self) -> tuple[tuple[str, ...], ...]:
@@ -204,5 +204,20 @@ def _two(query: Mapping[str, str], first: str, second: str) -> str | None:
     return ",".join(pair.values()) if given else None
 
 
+# A page writes hundreds of addresses, which differ in a single number.
+
+
+@lru_cache(maxsize=1024)
+def _path(*names: str) -> WrittenAddress:
+    written = [quote(name, safe="") for name in names if name]
+    return WrittenAddress("/".join(("/images", *written)))
+
+
+@lru_cache(maxsize=4096)
+def _written(name: str, value: str) -> str:
+    return urlencode({name: value}, safe=",")
+
+
 def _address(path: str, query: Mapping[str, str]) -> WrittenAddress:
-    return WrittenAddress(f"{path}?{urlencode(query, safe=',')}" if query else path)
+    written = "&".join(_written(*each) for each in query.items())
+    return WrittenAddress(f"{path}?{written}" if query else path)
