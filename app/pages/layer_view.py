@@ -87,6 +87,7 @@ class Card:
     outline: models.Box
     projection: Picture | None
     patch: Picture
+    patch_on_card: Picture
     overlay: Picture | None
     overlay_on_card: Picture | None
     legend: WrittenAddress | None
@@ -344,7 +345,7 @@ class Visit:
 
         size = int(box.right - box.left), int(box.bottom - box.top)
         fires, side, mapped = unit.activation != 0, self.frame.size, self.layer.shape[1] > 1
-        small = -(-side // card_share(side))
+        small, share = -(-side // card_share(side)), card_share(min(size))
         ranking = listed.selected.ranking
         return Card(
             unit.feature,
@@ -355,7 +356,8 @@ class Visit:
             self.frame.to_photo(box),
             picture("projection", *size) if fires else None,
             picture("patch", *size),
-            picture("map", side, side) if mapped else None,
+            picture("patch", *(-(-length // share) for length in size), size="card"),
+            picture("map", side, side, size="close") if mapped else None,
             picture("map", small, small, size="card") if mapped else None,
             legend_address(self.link, choice, unit.feature) if fires else None,
             self._padded(place, size) if place else 0.0,

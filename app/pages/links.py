@@ -150,7 +150,8 @@ def picture_address(
 ) -> WrittenAddress:
     """Return the address of one of a projection's pictures; what it names never changes.
 
-    With ``size="card"`` it is the same picture as small as a card shows it.
+    With ``size="close"`` it is the same picture to look at, as WebP where a browser takes it, and
+    with ``size="card"`` as small as a card shows it.
     """
     alone = ("features",) if choice.features == (feature,) else ()
     query = write_query(choice, without=(*IN_PATH, *alone)) | size | {"v": cache_version}

@@ -10,7 +10,7 @@ from PIL import Image
 
 import models
 from app.engine.engine import Answer, Engine
-from app.pages.layer_view import cache_version, card_share
+from app.pages.layer_view import SMALL, cache_version, card_share
 from app.pages.links import read_choice
 from app.photos.samples import find_sample, thumbnail
 from app.photos.store import Photo
@@ -141,12 +141,12 @@ async def show_picture(
     part: Part,
     engine: EngineHere,
     uploads: UploadsHere,
-    size: Literal["full", "card"] = "full",
+    size: Literal["full", "close", "card"] = "full",
 ) -> Response:
     """Show a projection, the patch that caused it, its activation map, or all as one card."""
     choice = read_choice(network, layer, request.query_params, feature)
 
-    webp = size == "card" and takes_webp(request)
+    webp = size != "full" and takes_webp(request)
     key = ("picture", id, choice, feature, part, size, webp)
 
     async def make(photo: Photo, loaded: models.Network) -> Answer:
@@ -156,8 +156,9 @@ async def show_picture(
             one = _only(view, feature)
             return Answer(await engine.beside(lambda: models.to_png_sheet(one)), name)
         picture = await PARTS[part](engine, photo, loaded, choice, feature)
-        if size == "card":
-            return Answer(await engine.beside(lambda: _for_card(picture, webp)))
+        if size != "full":
+            share = card_share(min(picture.size)) if size == "card" else 1
+            return Answer(await engine.beside(lambda: _to_look_at(picture, share, webp)))
         return Answer(await engine.beside(lambda: models.encode_png(picture)))
 
     async def work() -> tuple[Answer, models.Network]:
@@ -169,7 +170,7 @@ async def show_picture(
         found = await admit_picture(request, engine, (id, network, layer), work)
     answer, loaded = found
     headers = _saved(answer.name) if answer.name else _kept(request, loaded)
-    if size == "card":
+    if size != "full":
         headers["Vary"] = "Accept"
     kind = "image/webp" if webp and not answer.name else "image/png"
     return Response(answer.content, media_type=kind, headers=headers)
@@ -245,14 +246,14 @@ def _only(view: models.Visualization, feature: int) -> models.Visualization:
     raise models.InvalidChoice("not_listed", feature=feature, layer=view.layer)
 
 
-def _for_card(picture: Image.Image, webp: bool) -> bytes:
-    """Write a picture as small as a card shows it; one that is small already, pixel for pixel."""
-    share = card_share(min(picture.size))
-    small = picture.reduce(share)
+def _to_look_at(picture: Image.Image, share: int, webp: bool) -> bytes:
+    """Write a picture with one pixel for ``share`` of its side; a small one loses nothing."""
+    lossless = max(picture.size) < SMALL
+    picture = picture.reduce(share)
     if not webp:
-        return models.encode_png(small)
+        return models.encode_png(picture)
     file = io.BytesIO()
-    small.save(file, "WEBP", quality=85, lossless=share == 1)
+    picture.save(file, "WEBP", quality=85, lossless=lossless)
     return file.getvalue()
 
 

@@ -289,6 +289,9 @@ def test_a_card_has_the_same_map_in_half_its_size(client: TestClient, explorer: 
     maps = [link for link in addresses(text, ".png") if "/map.png" in link]
     small = [link for link in maps if "size=card" in link]
     assert len(maps) == 10 and len(small) == 9, "one is looked at closely"
+    assert [each for each in maps if each not in small] == [
+        each for each in maps if "size=close" in each
+    ]
     whole, half = (client.get(each) for each in (small[0].replace("size=card&", ""), small[0]))
     assert len(half.content) < len(whole.content) / 3
     assert "immutable" in half.headers["cache-control"]
@@ -305,11 +308,31 @@ def test_a_card_has_the_same_map_in_half_its_size(client: TestClient, explorer: 
 
 def test_a_small_map_is_not_made_smaller(client: TestClient, explorer: str) -> None:
     lenet = explorer.replace("/zfnet/conv5", "/lenet5/c2")
-    (link, *_) = (each for each in addresses(page(client, lenet), ".png") if "size=card" in each)
-    whole = Image.open(io.BytesIO(client.get(link.replace("size=card&", "")).content))
-    for accept in ("*/*", "image/webp,*/*"):
-        picture = Image.open(io.BytesIO(client.get(link, headers={"accept": accept}).content))
-        assert picture.size == (32, 32) and picture.tobytes() == whole.tobytes()
+    links = [each for each in addresses(page(client, lenet), ".png") if "size=card" in each]
+    for part, side in (("/map.png", 32), ("/patch.png", 14)):
+        (link, *_) = (each for each in links if part in each)
+        whole = Image.open(io.BytesIO(client.get(link.replace("size=card&", "")).content))
+        for accept in ("*/*", "image/webp,*/*"):
+            picture = Image.open(io.BytesIO(client.get(link, headers={"accept": accept}).content))
+            assert picture.size == (side, side) and picture.tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize(("part", "size"), [("/map.png", "close"), ("/patch.png", "card")])
+def test_a_large_picture_to_look_at_comes_as_a_browser_takes_it(
+    client: TestClient, explorer: str, part: str, size: str
+) -> None:
+    links = addresses(page(client, explorer), ".png")
+    (link, *_) = (each for each in links if part in each and f"size={size}" in each)
+    whole, same = (client.get(each) for each in (link.replace(f"size={size}&", ""), link))
+    assert same.content == whole.content
+    webp = client.get(link, headers={"accept": "image/webp,*/*"})
+    assert webp.headers["content-type"] == "image/webp"
+    assert len(webp.content) < len(whole.content) / 4
+    seen, exact = (
+        np.asarray(Image.open(io.BytesIO(each.content)), float) for each in (webp, whole)
+    )
+    # the photo is of sharp saturated stripes, whose colours WebP keeps at half the size
+    assert seen.shape == exact.shape and np.abs(seen - exact).mean() < 6, "it looks the same"
 
 
 def test_a_picture_of_other_weights_is_not_cached(client: TestClient, explorer: str) -> None:
