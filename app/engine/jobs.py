@@ -324,7 +324,7 @@ class Jobs:
         if "state" in changes or now - work.written > EVERY_SECONDS:
             work.written = now
             with contextlib.suppress(StorageFull, StorageRefused):  # the next may be written
-                await asyncio.to_thread(self.files.keep, work.job)
+                await _whole(asyncio.to_thread(self.files.keep, work.job))
 
     async def _heed(self, work: _Work) -> None:
         """Cancel a job when another server is asked to, or its photo is gone."""
@@ -356,6 +356,16 @@ class Jobs:
             self._unwritten[job.id] = job
             while len(self._unwritten) > REMEMBERED:
                 del self._unwritten[next(iter(self._unwritten))]
+
+
+async def _whole(writing: Coroutine[Any, Any, None]) -> None:
+    """Await what goes on in its thread when it is cancelled, so that nothing overtakes it."""
+    task = asyncio.create_task(writing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _tell(recorded: asyncio.Future[None], error: Exception | None = None) -> None:

@@ -8,7 +8,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 import models
 from app.engine.engine import Engine
-from app.pages.layer_view import Explorer, explore, load_network, page_context, ways_on
+from app.pages.layer_view import (
+    Explorer,
+    LayerView,
+    explore,
+    load_network,
+    page_context,
+    ways_on,
+)
 from app.pages.links import FIELDS, Click, Link, read_click, read_link
 from app.photos.store import Photo
 from app.photos.uploads import Uploads
@@ -118,7 +125,7 @@ async def visit(
     """Show what a link asks for, or how to get the weights that it takes."""
     surround = partial(page_context, engine.registry, photo, uploads.sample(photo.id), link)
     try:
-        seen, layers = await admit(request, engine, lambda: explore(engine, photo, link))
+        seen, layers = await admit(request, engine, lambda: _explore(engine, photo, link))
     except models.WeightsError as error:
         problem = problem_of(error)
         layers = await layers_of(engine, link)
@@ -129,6 +136,19 @@ async def visit(
         return _show(request, context, problem)
     engine.places.promise(*link.views)
     return _show(request, await asyncio.to_thread(surround, layers, seen))
+
+
+async def _explore(
+    engine: Engine, photo: Photo, link: Link
+) -> tuple[LayerView, list[models.LayerInfo]]:
+    """See what a link asks for; weights that arrived while that was being said are taken."""
+    try:
+        return await explore(engine, photo, link)
+    except models.WeightsArriving:
+        info = await asyncio.to_thread(engine.registry.weights, link.network)
+        if info.state != "ready":
+            raise
+    return await explore(engine, photo, link)
 
 
 def _show(request: Request, context: Explorer, problem: Problem | None = None) -> Response:

@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -20,7 +21,7 @@ from PIL import Image
 
 import models
 from app.engine.engine import Engine
-from app.engine.job_files import Job, Question
+from app.engine.job_files import Job, JobFiles, Question
 from app.engine.jobs import (
     JobExpired,
     JobFailed,
@@ -255,6 +256,30 @@ def test_cancelling_ends_it_for_all_who_asked_and_asking_again_begins_it_again(
                 await server.jobs.result(job.id, "result.json")
             assert (await server.finish(Counting())).state == "done"
 
+    run(work())
+
+
+def test_a_slow_disk_s_note_of_a_step_never_overtakes_the_note_of_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, writing = JobFiles.keep, threading.Event()
+
+    def slowly(files: JobFiles, job: Job, result: Mapping[str, bytes] | None = None) -> None:
+        if job.state == "running" and job.done:
+            writing.set()
+            time.sleep(0.5)
+        keep(files, job, result)
+
+    async def work() -> None:
+        async with server_on(tmp_path) as server:
+            job = await server.ask(Counting(total=1000, hold=0.05))
+            while not writing.is_set():
+                await asyncio.sleep(0.01)
+            await server.jobs.cancel(job.id)
+            await asyncio.sleep(1.0)  # whatever is still being written is there
+            assert (await server.jobs.find(job.id)).state == "cancelled"
+
+    monkeypatch.setattr(JobFiles, "keep", slowly)
     run(work())
 
 

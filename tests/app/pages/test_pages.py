@@ -19,7 +19,9 @@ from jinja2 import nodes
 from PIL import Image, ImageChops
 from starlette.testclient import TestClient
 
+import models
 from app.cli.reproduction import Reproduction
+from app.engine.engine import Engine
 from app.pages.compare import Compare, Preset, Side, Tile
 from app.pages.compare import Field as ColumnField
 from app.pages.docs import Docs
@@ -339,6 +341,22 @@ def test_a_picture_of_other_weights_is_not_cached(client: TestClient, explorer: 
     link = addresses(page(client, explorer), "projection.png")[0]
     other = re.sub(r"v=\w+", "v=000000000000", link)
     assert client.get(other).headers["cache-control"] == "no-cache"
+
+
+def test_weights_that_come_while_the_page_is_made_are_taken(
+    client: TestClient, explorer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, asked = Engine.network, []
+
+    async def late(engine: Engine, name: str, weights: str | None = None) -> models.Network:
+        asked.append(name)
+        if len(asked) == 1:
+            raise models.WeightsArriving(name, retry_after=1)
+        return await network(engine, name, weights)
+
+    monkeypatch.setattr(Engine, "network", late)
+    assert client.get(explorer, headers=HTML).status_code == 200
+    assert asked == ["zfnet", "zfnet"]
 
 
 def test_pages_are_not_cached(client: TestClient, explorer: str) -> None:
