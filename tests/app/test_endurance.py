@@ -9,8 +9,8 @@ from tests.soak import GROWTH, settings, soak
 
 def test_a_server_whose_caches_are_full_grows_no_more(tmp_path: Path) -> None:
     with serving(tmp_path, **settings()) as server:
-        found = soak(server, requests=500, clients=8)
-    assert not found.tally.wrong and not found.tally.broken and found.tally.count > 500
+        found = soak(server, requests=1500, clients=8)
+    assert not found.tally.wrong and not found.tally.broken and found.tally.count > 1500
     assert set(found.tally.statuses) <= {200, 204, 303, 404, 415, 422}
     assert found.growth < GROWTH
     assert found.end.descriptors <= found.full.descriptors + 8

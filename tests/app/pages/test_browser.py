@@ -258,6 +258,7 @@ def test_a_layer_a_network_a_method_and_a_card_are_a_step_away(
     page.locator("#more > summary").click()
     page.get_by_role("link", name="guided").click()
     expect(page.get_by_role("link", name="guided")).to_have_attribute("aria-current", "true")
+    expect(page).to_have_url(re.compile("method=guided"))  # a pressed link is marked before that
     page.locator(".card a").nth(3).click()
     expect(page.locator(".card a").nth(3)).to_have_attribute("aria-current", "true")
     assert re.search(r"/alexnet/conv2\?method=guided&feature=\d+#close$", page.url)
