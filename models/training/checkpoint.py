@@ -14,7 +14,9 @@ import torch
 
 from models.disk import replace_file
 from models.errors import InvalidChoice
+from models.networks.architecture import Normalization
 from models.networks.network import Network
+from models.networks.steps import LocalResponseNorm
 from models.weights.files import write
 
 log = logging.getLogger(__name__)
@@ -75,11 +77,27 @@ def write_weights(network: Network, path: Path, dtype: torch.dtype, **metadata: 
     """Write a network as safetensors with the ``deconvnet`` entry that describes it."""
     tensors = {k: t.detach().to("cpu", dtype).contiguous() for k, t in network.tensors().items()}
     entry: dict[str, Any] = {"preprocessing": asdict(network.preprocessing), **metadata}
-    if network.architecture.norm is not None:
-        entry["norm"] = asdict(network.architecture.norm)
+    if norm := _norm_of(network):
+        entry["norm"] = asdict(norm)
     if network.classes is not None:
         entry["classes"] = network.classes
     write(path, tensors, entry)
+
+
+def _norm_of(network: Network) -> Normalization | None:
+    """Read the constants of normalisation off a network's own steps, and where they stand."""
+    kinds = [layer.kind for layer in network.layers]
+    step = next((s for s in network.modules() if isinstance(s, LocalResponseNorm)), None)
+    if step is None:
+        return network.architecture.norm
+    before = kinds[kinds.index("norm") - 1]
+    return Normalization(
+        "pool-norm" if before == "pool" else "norm-pool",
+        step.size,
+        step.alpha,
+        step.beta,
+        step.k,
+    )
 
 
 def repeat(

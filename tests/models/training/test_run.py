@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -14,9 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models.errors import InvalidChoice, UnknownNetwork
+from models.networks.architecture import Normalization
+from models.training.checkpoint import write_weights
 from models.training.config import TrainingConfig
 from models.training.photos import open_folders
 from models.training.run import make, renormalise, train
+from models.weights.sources import Sources, load
+from tests.oracles import slim
 from tests.refusals import refused
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
@@ -88,6 +93,18 @@ def test_the_weights_say_what_they_were_trained_on(photos: Path, tmp_path: Path)
         entry = opened.metadata()["deconvnet"]
     assert '"classes": ["bright", "dark"]' in entry
     assert '"channel_order": "L"' in entry
+
+
+@pytest.mark.parametrize("order", ["norm-pool", "pool-norm"])
+def test_written_weights_normalise_as_the_network_that_was_written(
+    tmp_path: Path, order: Literal["norm-pool", "pool-norm"]
+) -> None:
+    norm = Normalization(order, 3, 2e-4, 0.5, 1.5)
+    network = slim("alexnet2012", norm=norm).float().to(memory_format=torch.channels_last)
+    write_weights(network, tmp_path / "alexnet2012.safetensors", torch.float32, source="a test")
+    read = load("alexnet2012", Sources(tmp_path, tmp_path, offline=True))
+    pixels = 100 * torch.rand(1, 3, 227, 227, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(read(pixels), network.eval()(pixels))
 
 
 def test_metrics_are_where_tensorboard_reads_them(photos: Path, tmp_path: Path) -> None:
