@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from models.errors import InvalidChoice
 from models.experiments.frequencies import BANDS, FirstLayer, Reading
@@ -26,8 +27,6 @@ GRID = 64
 STRIDES = (1, 2, 4)
 DEAD = 0.1
 """A filter is dead when its root mean square is under this share of the layer's median."""
-TOGETHER = 16
-"""Filters of the second layer that are read at a time."""
 
 
 @torch.no_grad()
@@ -41,15 +40,9 @@ def measure_filters(network: Network) -> Iterator[Progress | FirstLayer]:
     first, *later = convolutions(network)
     filters = in_rgb(network, first.weight)
     yield Progress(0, 1, network.layers[0].name)
-    waves = transform(filters)  # (N, 3, F, F)
-    reading = None
-    if later and max(first.stride) > 1:
-        for step in _read(first, later[0], waves):
-            if isinstance(step, Progress):
-                yield step
-            else:
-                reading = step
-    yield _found(network, first, filters, waves, reading)
+    stride = first.stride[0]
+    reading = _read(filters, later[0], stride) if later and stride > 1 else None
+    yield _found(network, first, filters, transform(filters), reading)
 
 
 def convolutions(network: Network) -> list[Convolution]:
@@ -70,12 +63,12 @@ def frequencies(count: int = GRID) -> Tensor:
     return (torch.arange(count, dtype=torch.float64) + 0.5) / count - 0.5
 
 
-def transform(filters: Tensor, spacing: int = 1, rows: int = GRID) -> Tensor:
-    """Return the waves (..., F, F) in filters (..., k, k) whose taps are ``spacing`` pixels apart.
+def transform(filters: Tensor, rows: int = GRID) -> Tensor:
+    """Return the waves (..., F, F) in filters (..., k, k).
 
     Of the frequencies from top to bottom only the first ``rows``.
     """
-    taps = torch.arange(filters.shape[-1], dtype=torch.float64) * spacing
+    taps = torch.arange(filters.shape[-1], dtype=torch.float64)
     angles = -2 * np.pi * torch.outer(frequencies(), taps)  # (F, k)
     turns = torch.polar(torch.ones_like(angles), angles)
     turns = turns.to(torch.promote_types(filters.dtype, torch.complex32))
@@ -108,31 +101,23 @@ def share_in_bands(energy: Tensor) -> Tensor:
     return torch.stack([low - high for low, high in pairwise(over)], -1)
 
 
-def _read(first: Convolution, second: Convolution, waves: Tensor) -> Iterator[Progress | Reading]:
-    """Follow each wave through both layers, without what lies between: ReLU, pool, norm."""
-    total, shares = second.out_channels, []
-    per_group = total // second.groups
-    for start in range(0, total, per_group):
-        maps = start // per_group * second.in_channels // second.groups
-        below = waves[maps : maps + second.in_channels // second.groups]
-        for at in range(start, start + per_group, TOGETHER):
-            yield Progress(at, total)
-            filters = second.weight[at : min(at + TOGETHER, start + per_group)]
-            shares.append(_aliased_through(filters, below, first.stride[0]))
-    yield Reading(_plain(torch.cat(shares)))
+def _read(first: Tensor, second: Convolution, stride: int) -> Reading:
+    """Say what share each filter of the second layer reads of waves that the first one aliased."""
+    energy = transform(_through(first, second, stride), rows=GRID // 2).abs().square().sum(1)
+    # half of the waves do: the others are the same ones running the other way
+    seen = energy * natural()[: GRID // 2]
+    return Reading(_plain(share_beyond(seen, 1 / (2 * stride))))
 
 
-def _aliased_through(filters: Tensor, below: Tensor, stride: int) -> Tensor:
-    """Return the share that is aliased of what filters (M, G, k, k) read of waves (G, 3, F, F).
+def _through(first: Tensor, second: Convolution, stride: int) -> Tensor:
+    """Return the second layer's filters as filters on the pixels (M, 3, k, k), through the first.
 
-    Half of the waves do: the others are the same ones running the other way.
+    ``first`` (N, 3, k, k) is applied at every ``stride``-th pixel; what lies between the layers,
+    ReLU, pool and norm, is left out.
     """
-    half = GRID // 2
-    kernels = transform(filters.detach().float().cpu(), stride, half)  # (M, G, F / 2, F)
-    waves = below[..., :half, :].to(kernels.dtype)
-    through = kernels.permute(2, 3, 0, 1) @ waves.permute(2, 3, 0, 1)  # (F / 2, F, M, 3)
-    energy = through.abs().square().sum(-1).permute(2, 0, 1)
-    return share_beyond(energy * natural()[:half], 1 / (2 * stride))
+    filters = second.weight.detach().double().cpu()
+    groups = zip(filters.chunk(second.groups), first.chunk(second.groups), strict=True)
+    return torch.cat([F.conv_transpose2d(each, below, stride=stride) for each, below in groups])
 
 
 def _found(
