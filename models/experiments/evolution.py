@@ -97,14 +97,19 @@ class Evolution:
 
     @property
     def table(self) -> Table:
-        """Return a row for each map and epoch."""
+        """Return a row for each map and epoch; where a map fired nowhere, no place."""
         columns = ("feature", "epoch", "activation", "photo", "y", "x")
         rows = [
-            (feature, epoch, m.activation, self.photos[m.photo], *m.unit)
+            (feature, epoch, m.activation, *self._place(m))
             for feature, row in zip(self.features, self.moments, strict=True)
             for epoch, m in zip(self.epochs, row, strict=True)
         ]
         return Table(columns, rows)
+
+    def _place(self, moment: Moment) -> tuple[object, ...]:
+        if moment.picture is None:
+            return "", "", ""
+        return self.photos[moment.photo], *moment.unit
 
     def draw(self, figure: Figure) -> None:
         """Draw a strip for each map: its projections from the first epoch to the last."""

@@ -193,6 +193,7 @@ def test_a_part_is_marked_by_numbers_without_javascript(
     page.get_by_role("button", name="Run").click()
     page.wait_for_url(JOB)
     expect(page.get_by_role("rowheader", name="random")).to_be_visible()
+    expect(page.locator(".heading .fine")).to_contain_text("parts spot;")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,18 @@ def test_numbers_have_a_row_for_each_map_and_a_column_for_each_epoch(
     }
     assert len(list(found.table.rows)) == 6
     assert all(result_files(found).values())
+
+
+def test_a_map_that_fires_in_no_photo_has_no_place_in_the_table(
+    run_folder: Path, photos: Path
+) -> None:
+    found = finish(evolve(run_folder, photos, EvolutionRequest(features=(2,), photos=4)))
+    fired = found.moments[0][0]
+    silent = replace(fired, activation=0.0, picture=None)
+    found = replace(found, moments=((silent, *found.moments[0][1:]),))
+    first, second, *_ = found.table.rows
+    assert list(first) == [2, 1, 0.0, "", "", ""]
+    assert list(second)[3] in found.photos
 
 
 def test_a_run_of_our_own_can_be_followed(photos: Path, tmp_path: Path) -> None:

@@ -119,7 +119,10 @@ def waves_in(filters: Tensor, spacing: int = 1) -> NDArray[np.complex128]:
     """Sum each wave of the grid over filters (M, N, k, k) whose taps are so far apart, in numpy."""
     at = (np.arange(64) + 0.5) / 64 - 0.5
     turns = np.exp(-2j * np.pi * at[:, None] * spacing * np.arange(filters.shape[-1]))
-    return np.einsum("mnyx,fy,gx->mnfg", filters.double().numpy(), turns, turns, optimize=True)
+    waves: NDArray[np.complex128] = np.einsum(
+        "mnyx,fy,gx->mnfg", filters.double().numpy(), turns, turns, optimize=True
+    )
+    return waves
 
 
 @pytest.mark.parametrize(("stride", "groups"), [(2, 1), (4, 1), (4, 2)])

@@ -59,9 +59,19 @@ def test_both_classifiers_tell_separable_features_apart() -> None:
     chance = np.random.default_rng(0)
     truth = np.repeat(np.arange(3), 20)
     vectors = 3 * np.eye(3)[truth] + 0.1 * chance.standard_normal((60, 3))
-    for classifier in (svm_of(), softmax_of()):
+    for classifier in (svm_of(), softmax_of(3)):
         fitted = classifier.fit(vectors[::2], truth[::2])
         assert mean_over_classes(fitted.predict(vectors[1::2]), truth[1::2]) == 1
+
+
+def test_the_softmax_learns_many_classes_that_hardly_differ() -> None:
+    """Its first slopes are slight then: a fixed bound on them would end it before it begins."""
+    chance = np.random.default_rng(0)
+    truth = np.repeat(np.arange(100), 4)
+    apart = 0.05 * np.eye(100)[truth] + 0.002 * chance.standard_normal((400, 100))
+    vectors = np.hstack([np.ones((400, 1)), apart])
+    fitted = softmax_of(100).fit(vectors[::2], truth[::2])
+    assert mean_over_classes(fitted.predict(vectors[1::2]), truth[1::2]) == 1
 
 
 def test_accuracy_is_the_mean_over_classes() -> None:
