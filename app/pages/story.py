@@ -85,21 +85,26 @@ async def _views(engine: Engine, uploads: Uploads) -> Mapping[str, View]:
             link = Link(image=photo.id, network=name, layer=layer)
             choice = link.choice(layer=layer, top=COUNT)
             with contextlib.suppress(models.UnknownLayer):  # weights may end below it
-                seen = await engine.see(photo, network, choice)
-                views[f"{name} {layer}"] = _view(network, link, choice, seen)
+                selected = await engine.select(photo, network, choice)
+                views[f"{name} {layer}"] = _view(network, link, choice, selected)
                 engine.places.promise(*link.views)
     return views
 
 
 def _view(
-    network: models.Network, link: Link, choice: models.Choice, seen: models.Visualization
+    network: models.Network, link: Link, choice: models.Choice, selected: models.Selected
 ) -> View:
+    """Say where the pictures of a layer will be; they are made when they are asked for."""
     version = cache_version(network)
     pictures = (
-        Picture(picture_address(link, choice, each.feature, part, version), *picture.size)
-        for each in seen.projections
-        for part, picture in (("projection", each.picture), ("patch", each.patch))
-        if picture
+        Picture(
+            picture_address(link, choice, unit.feature, part, version),
+            int(box.right - box.left),
+            int(box.bottom - box.top),
+        )
+        for unit, box in zip(selected.units, selected.boxes, strict=True)
+        for part in ("projection", "patch")
+        if unit.activation != 0
     )
     title, source = network.architecture.title, network.provenance.source
     return View(title, link.layer, source, link, tuple(pictures))
