@@ -133,8 +133,11 @@ def _short(cell: str) -> str:
 
 def _say(word: str) -> str:
     """Say a word of a result's table in the reader's language; the names of layers stay."""
-    layer = word.removesuffix(" error")
-    return gettext(word) if layer == word else gettext("{layer} error").format(layer=layer)
+    if (layer := word.removesuffix(" error")) != word:
+        return gettext("{layer} error").format(layer=layer)
+    if (layer := word.removesuffix(" random")) != word:
+        return gettext("{layer} random").format(layer=layer)
+    return gettext(word)
 
 
 @router.post("/jobs/{id}/cancel")

@@ -3,7 +3,8 @@
 The same part is masked on several photos. What a mask takes away from a layer's features,
 eps_i = x_i - x~_i, is compared between photos by its signs: the mean over all pairs of the share
 of features whose signs differ (Hamming). The control are masks of the same sizes at random places
-of the object, or of the photo where no object is marked.
+of the object, or of the photo where no object is marked. A larger mask takes more away, and Delta
+grows with it: each part is to be held against the random masks of its own size.
 """
 
 from __future__ import annotations
@@ -52,7 +53,11 @@ class Part(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """The mean share of signs that differ, its standard error, and over how many pairs."""
+    """The mean share of signs that differ, its standard error, and over how many pairs.
+
+    Pairs share photos, so that they vary less than the photos do: the error is the jackknife's,
+    from what each photo's absence changes, and 0 of two photos.
+    """
 
     mean: float
     error: float
@@ -61,7 +66,11 @@ class Delta(NamedTuple):
 
 @dataclass(frozen=True)
 class Correspondence:
-    """Delta of each part, and of random masks, at two layers."""
+    """Delta of each part, and of random masks, at two layers.
+
+    ``control`` has for each part the Delta of random masks as large as its own; that of ``random``
+    is over all of these.
+    """
 
     network: str
     request: CorrespondenceRequest
@@ -70,17 +79,25 @@ class Correspondence:
     parts: tuple[Part, ...]
     region: Part | None
     deltas: Mapping[str, tuple[Delta, Delta]]
+    control: Mapping[str, tuple[Delta, Delta]]
     provenance: Provenance
 
     @property
     def numbers(self) -> Mapping[str, NDArray[np.generic]]:
-        """Return masks (parts, photos, 4), and Delta and its error (parts + 1, 2), random last."""
-        rows = list(self.deltas.values())
+        """Return masks (parts, photos, 4), and Delta and its error (parts + 1, 2), random last.
+
+        ``control`` (parts, 2) and its error are of random masks as large as each part's.
+        """
+        rows, control = list(self.deltas.values()), list(self.control.values())
         return {
             "parts": np.array(list(self.deltas)),
             "masks": np.array([part.masks for part in self.parts], np.int64),
             "delta": np.array([[each.mean for each in row] for row in rows], np.float32),
             "error": np.array([[each.error for each in row] for row in rows], np.float32),
+            "control": np.array([[each.mean for each in row] for row in control], np.float32),
+            "control_error": np.array(
+                [[each.error for each in row] for row in control], np.float32
+            ),
         }
 
     @property
@@ -100,13 +117,16 @@ class Correspondence:
     @property
     def table(self) -> Table:
         """Return a row for each part, the paper's Delta beside ours."""
-        low, high = self.layers
-        columns = ("part", low, f"{low} error", high, f"{high} error", "paper, layer 5")
-        rows = [
-            (name, first.mean, first.error, second.mean, second.error, PAPER.get(name, ""))
-            for name, (first, second) in self.deltas.items()
-        ]
-        return Table(columns, rows)
+        each_layer = [(name, f"{name} error", f"{name} random") for name in self.layers]
+        columns = ("part", *each_layer[0], *each_layer[1], "paper, layer 5")
+        return Table(columns, [self._row(name) for name in self.deltas])
+
+    def _row(self, name: str) -> tuple[object, ...]:
+        cells: list[object] = []
+        for at, delta in enumerate(self.deltas[name]):
+            control = self.control[name][at].mean if name in self.control else ""
+            cells += [delta.mean, delta.error, control]
+        return name, *cells, PAPER.get(name, "")
 
     def draw(self, figure: Figure) -> None:
         """Draw the photos with their masks, and below them a bar for each part."""
@@ -138,8 +158,10 @@ def _draw_bars(found: Correspondence, at: int, axes: Axes) -> None:
     colours = [*COLOURS[: len(found.parts)], REST]
     errors = [each.error for each in chosen]
     axes.barh(names, [each.mean for each in chosen], xerr=errors, color=colours, height=0.6)
+    control = [each[at].mean for each in found.control.values()]
+    axes.plot(control, range(len(control)), "|", color="0.15", markersize=16, markeredgewidth=2)
     axes.invert_yaxis()
-    axes.set_xlabel("Delta: share of signs that differ")
+    axes.set_xlabel("Delta: share of signs that differ; | random masks as large")
     axes.set_title(found.layers[at], loc="left")
 
 
@@ -227,33 +249,49 @@ def _correspond(
     yield Progress(done, total, "photos")
     whole = maps_of(network, pixels, layers)
     deltas: dict[str, tuple[Delta, Delta]] = {}
-    shares: list[list[list[float]]] = []
+    control: dict[str, tuple[Delta, Delta]] = {}
     for part in parts:
         yield Progress(done, total, part.name)
-        found = _shares(network, pixels, whole, part.masks, layers)
-        deltas[part.name] = _delta(found[0]), _delta(found[1])
+        deltas[part.name] = _deltas([_shares(network, pixels, whole, part.masks, layers)])
         done += 1
     chance, side = np.random.default_rng(SEED), pixels.shape[2]
     regions = region.masks if region else ((0, 0, side, side),) * len(photos)
+    every: list[list[list[float]]] = []
     for part in parts:
+        shares = []
         for _ in range(request.draws):
             yield Progress(done, total, RANDOM)
             pairs = zip(part.masks, regions, strict=True)
-            masks = [_anywhere(mask, inside, chance) for mask, inside in pairs]
+            masks = [_anywhere(mask, inside, side, chance) for mask, inside in pairs]
             shares.append(_shares(network, pixels, whole, masks, layers))
             done += 1
-    low, high = ([share for each in shares for share in each[at]] for at in (0, 1))
-    deltas[RANDOM] = _delta(low), _delta(high)
+        control[part.name] = _deltas(shares)
+        every += shares
+    deltas[RANDOM] = _deltas(every)
     yield Correspondence(
-        network.name, request, layers, tuple(photos), parts, region, deltas, network.provenance
+        network.name,
+        request,
+        layers,
+        tuple(photos),
+        parts,
+        region,
+        deltas,
+        control,
+        network.provenance,
     )
 
 
-def _anywhere(mask: Mask, region: Mask, chance: np.random.Generator) -> Mask:
-    """Draw a place in a region for a mask of the same size, or at its corner if it is larger."""
+def _anywhere(mask: Mask, region: Mask, side: int, chance: np.random.Generator) -> Mask:
+    """Draw a place in a region for a mask of the same size; a larger one begins at its corner.
+
+    Whatever it is, it lies on the photo of ``side`` x ``side`` pixels.
+    """
     top, left = (
-        int(chance.integers(region[at], max(region[at], region[at + 2] - length) + 1))
-        for at, length in ((0, mask[2] - mask[0]), (1, mask[3] - mask[1]))
+        min(
+            int(chance.integers(region[at], max(region[at], region[at + 2] - long) + 1)),
+            side - long,
+        )
+        for at, long in ((0, mask[2] - mask[0]), (1, mask[3] - mask[1]))
     )
     return top, left, top + mask[2] - mask[0], left + mask[3] - mask[1]
 
@@ -279,8 +317,19 @@ def hamming_shares(signs: Tensor) -> list[float]:
     return [float((signs[i] != signs[j]).double().mean()) for i, j in pairs]
 
 
-def _delta(shares: Sequence[float]) -> Delta:
-    """Return mean and standard error of the pairs' shares."""
-    count = len(shares)
-    error = float(np.std(shares, ddof=1)) / count**0.5 if count > 1 else 0.0
-    return Delta(float(np.mean(shares)), error, count)
+def _deltas(draws: Sequence[Sequence[Sequence[float]]]) -> tuple[Delta, Delta]:
+    """Return both layers' Delta from the pairs' shares in each draw of masks."""
+    low, high = (delta_of([shares[at] for shares in draws]) for at in (0, 1))
+    return low, high
+
+
+def delta_of(draws: Sequence[Sequence[float]]) -> Delta:
+    """Return mean and standard error of the shares of all pairs of photos, in one draw or more."""
+    shares = np.mean(draws, 0)  # of each pair
+    photos = round((1 + (1 + 8 * len(shares)) ** 0.5) / 2)
+    pairs = np.array(list(combinations(range(photos), 2)))
+    error = 0.0
+    if photos > 2:
+        without = [shares[(pairs != photo).all(1)].mean() for photo in range(photos)]
+        error = float(np.std(without)) * (photos - 1) ** 0.5
+    return Delta(float(shares.mean()), error, len(shares))

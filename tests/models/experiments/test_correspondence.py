@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from models.experiments.correspondence import (
     Correspondence,
     Part,
     correspond,
+    delta_of,
     hamming_shares,
     parse_parts,
     write_parts,
@@ -66,7 +68,8 @@ def test_what_a_mask_takes_away_is_compared_by_sign(copying: Network) -> None:
     shares = np.array([16 / 16, 4 / 16, 12 / 16])
     delta = found.deltas["all"][0]
     assert delta.mean == pytest.approx(shares.mean())
-    assert delta.error == pytest.approx(shares.std(ddof=1) / np.sqrt(3))
+    without = np.array([0.75, 0.25, 1.0])  # the one pair that is left without each photo
+    assert delta.error == pytest.approx(np.sqrt(2 / 3 * ((without - without.mean()) ** 2).sum()))
     assert delta.pairs == 3
 
 
@@ -82,8 +85,37 @@ def test_random_masks_are_of_the_same_sizes_and_drawn_again_alike(
 ) -> None:
     photos = [cat, cat.rotate(90), cat.rotate(180)]
     one, other = (ask(toy, photos, parts=NOSE, draws=4) for _ in range(2))
-    assert one.deltas == other.deltas
-    assert one.deltas["random"][0].pairs == 4 * 3
+    assert (one.deltas, one.control) == (other.deltas, other.control)
+    assert one.deltas["random"][0].pairs == 3 and one.deltas["random"] == one.control["nose"]
+
+
+def test_each_part_is_held_against_random_masks_of_its_own_size(copying: Network) -> None:
+    bright, dark = Image.new("L", (4, 4), 200), Image.new("L", (4, 4), 50)
+    marked = "large: 0,0,4,4; 0,0,4,4 | wide: 0,0,2,4; 0,0,2,4 | object: 0,0,2,4; 0,0,2,4"
+    found = ask(copying, [bright, dark], parts=marked, draws=3)
+    # each fits in one place only, where all signs differ; the large one lies beyond its object
+    assert [found.control[name][0].mean for name in ("large", "wide")] == [16 / 16, 8 / 16]
+    assert found.deltas["random"][0].mean == (16 + 8) / 32
+    row = found.table.rows[1]
+    assert row[0] == "wide" and row[3] == 8 / 16
+
+
+def test_a_random_mask_larger_than_its_object_stays_on_the_photo(copying: Network) -> None:
+    bright = Image.new("L", (4, 4), 200)
+    marked = "a: 0,0,3,3; 0,0,3,3 | object: 3,3,4,4; 3,3,4,4"
+    found = ask(copying, [bright, bright.rotate(90)], parts=marked, draws=2)
+    assert found.control["a"][0].mean == 0  # the same nine cells of both
+
+
+def test_errors_are_those_of_photos_not_of_pairs() -> None:
+    """In a thousand simulated sets of photos the jackknife's error is the spread of Delta."""
+    chance = np.random.default_rng(0)
+    found = []
+    for _ in range(1000):
+        photos = chance.standard_normal(6)
+        found.append(delta_of([[a + b for a, b in combinations(photos, 2)]]))
+    spread = np.std([each.mean for each in found])
+    assert np.mean([each.error for each in found]) == pytest.approx(spread, rel=0.1)
 
 
 def test_the_layers_are_the_papers_unless_others_are_named(toy: Network, cat: Image.Image) -> None:
