@@ -67,7 +67,7 @@ from .experiments.requests import (
     OcclusionRequest,
     ProbeRequest,
 )
-from .experiments.shape import Progress, Result, Table, finish
+from .experiments.shape import METHOD, Progress, Result, Table, finish
 from .experiments.vectors import trim_vectors
 from .networks.architecture import Architecture, ErrorRate
 from .networks.catalogue import architectures, describe_layers
@@ -137,6 +137,7 @@ from .weights.sources import (
 )
 
 __all__ = [
+    "METHOD",
     "NINE",
     "OBJECT",
     "Architecture",

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 import models
@@ -131,8 +132,19 @@ class Bench:
             (name, hashlib.sha256(photo.tobytes()).hexdigest())
             for name, photo in self.photos.items()
         ]
-        made_of = (VERSION, title, weights, photos, self.marks, self.data, self.run, self.folds)
+        folders = [(folder, held_in(folder)) for folder in (self.data, self.run)]
+        about = (VERSION, models.METHOD, title)
+        made_of = (*about, weights, photos, self.marks, folders, self.folds)
         return hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]
+
+
+def held_in(folder: Path | None) -> str:
+    """Derive from names, sizes and times of files what a folder holds now."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")) if folder else ():
+        status = file.lstat()
+        digest.update(f"{file} {status.st_size} {status.st_mtime_ns}\n".encode(errors="replace"))
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -230,13 +242,20 @@ def _invariance(bench: Bench, title: str) -> Making:
     )
 
 
+def _size(name: str, amount: float) -> float:
+    """Say how much a change changes: half a turn is the most that one can be turned."""
+    away = abs(amount - 1 if name == "scale" else amount)
+    return min(away, 360 - away) if name == "rotation" else away
+
+
 def _smallest(name: str, curves: Any) -> tuple[str, str, str]:
     """Return what the smallest change does, as a share of the most that changes do."""
-    sizes = [float(abs(amount - (1 if name == "scale" else 0))) for amount in curves.amounts]
+    sizes = [_size(name, float(amount)) for amount in curves.amounts]
     at = min((n for n, size in enumerate(sizes) if size > 0), key=sizes.__getitem__)
-    shares = [
-        f"{float((each[:, at] / each.max(1)).mean()):.0%}" for each in (curves.first, curves.second)
-    ]
+    shares = []
+    for each in (curves.first, curves.second):
+        pairs = zip(each[:, at], each.max(1), strict=True)
+        shares.append(f"{fmean(float(d / most) if most else 0.0 for d, most in pairs):.0%}")
     return f"{name} by {sizes[at]:.3g}", shares[0], shares[1]
 
 

@@ -40,8 +40,8 @@ class Question:
     content: str = ""
 
     def text(self) -> str:
-        """Write it in one way only."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """Write it in one way only, with the method that would answer it today."""
+        return json.dumps(asdict(self) | {"method": models.METHOD}, sort_keys=True)
 
 
 @dataclass(frozen=True)

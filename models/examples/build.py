@@ -216,6 +216,7 @@ def _write(out: Path, question: str, state: State) -> None:
         "refused": [asdict(each) for each in state.refused],
         "fingerprint": f"{state.fingerprint:064x}",
         "trail": state.trail,
+        "began": state.began,
     }
     table = table.replace_schema_metadata({"deconvnet": json.dumps(said)})
     index.write_table(table, out / UNFINISHED)
@@ -254,6 +255,7 @@ def _read(file: Path, question: str, nothing: Found) -> State | None:
         [RefusedPhoto(**each) for each in said["refused"]],
         int(said["fingerprint"], 16),
         said["trail"],
+        said.get("began", time.time()),
     )
 
 
@@ -261,17 +263,28 @@ def _read(file: Path, question: str, nothing: Found) -> State | None:
 
 
 def keep_photos(state: State, out: Path, reader: Reader, processes: int) -> Iterator[Progress]:
-    """Keep the photos that the index names, as the network saw them, and drop all others."""
+    """Keep the photos that the index names, as the network saw them, and drop all others.
+
+    Those that this build kept before it was interrupted are there already.
+    """
     state.prune()
     wanted = {photo_file(out, name): (number, name) for number, name in state.names.items()}
     for file in (out / PHOTOS).glob("*/*"):
         if file not in wanted:
             file.unlink()
-    left = [each for file, each in wanted.items() if not file.exists()]
+    left = [each for file, each in wanted.items() if not _is_kept(file, state.began)]
     entries = (Entry(number, name.encode(), 0, 0) for number, name in left)
     keeper = Keeper(reader.folder, reader.preprocessing, reader.decode, out)
     for done, _ in enumerate(keeper.read_all(entries, processes)):
         yield Progress(done, len(left), "photos kept")
+
+
+def _is_kept(file: Path, began: float) -> bool:
+    """Tell whether this build kept a photo: an earlier one's may be of another photo by now."""
+    try:
+        return file.stat().st_mtime >= began
+    except OSError:
+        return False
 
 
 def finish(task: _Task, state: State) -> IndexMeta:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ class State:
     """What was found so far of a build, which is all that it keeps in memory.
 
     ``trail`` is a hash of the list of photos up to here: it tells whether the folder is the same.
+    ``began`` is when the build did, on the clock of files.
     """
 
     found: Found
@@ -35,6 +37,7 @@ class State:
     refused: list[RefusedPhoto] = field(default_factory=list)
     fingerprint: int = 0
     trail: str = ""
+    began: float = field(default_factory=time.time)
 
     def follow(self, entry: Entry) -> None:
         """Note that a photo is dealt with."""

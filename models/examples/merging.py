@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +34,7 @@ def _copy_photo(name: str, folders: Sequence[Path], out: Path) -> None:
     """Copy a photo from the first index that has it."""
     kept = photo_file(out, name)
     there = next((f for folder in folders if (f := photo_file(folder, name)).exists()), None)
-    if there is None or kept.exists():
+    if there is None or (kept.exists() and filecmp.cmp(there, kept, shallow=False)):
         return
     kept.parent.mkdir(parents=True, exist_ok=True)
     replace_file(kept, lambda part: shutil.copyfile(there, part))

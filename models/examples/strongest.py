@@ -18,8 +18,16 @@ from torch import Tensor
 
 from models.networks.network import Layer, Network
 from models.networks.signal import layout
-from models.networks.steps import AdaptiveAveragePool, AveragePool, MaxPool, ReLU
+from models.networks.steps import (
+    AdaptiveAveragePool,
+    AveragePool,
+    LocalResponseNorm,
+    MaxPool,
+    ReLU,
+)
 
+SILENT_AT_ZERO = ReLU | MaxPool | AveragePool | AdaptiveAveragePool | LocalResponseNorm
+"""Steps that end a layer whose maps are never below zero."""
 NOBODY = np.iinfo(np.int64).max
 """The number of an image that is not there; it comes after all others."""
 
@@ -161,5 +169,5 @@ def _first_places(x: Tensor, rows: Tensor, maps: Tensor) -> Iterator[Tensor]:
 
 
 def only_positive(layer: Layer) -> bool:
-    """Tell whether only what is above zero counts: after a ReLU or a pool, zero is silence."""
-    return isinstance(layer.steps[-1], ReLU | MaxPool | AveragePool | AdaptiveAveragePool)
+    """Tell whether only what is above zero counts: after a ReLU, pool or norm, zero is silence."""
+    return isinstance(layer.steps[-1], SILENT_AT_ZERO)

@@ -134,9 +134,9 @@ def to_wall(
     ]
     features = ", ".join(str(each.feature) for each in drawn)
     caption = (
-        f"{title}. Of the maps {features} the {NINE} strongest activations, at most one a photo: "
-        "projections by the deconvnet (Zeiler and Fergus, 2014) beside the patches of the photos "
-        f"that caused them. Shown {way}. {weights_of(network.provenance)}. "
+        f"{title}. Of the maps {features} the {min(NINE, index.meta.k)} strongest activations, "
+        "at most one a photo: projections by the deconvnet (Zeiler and Fergus, 2014) beside the "
+        f"patches of the photos that caused them. Shown {way}. {weights_of(network.provenance)}. "
         f"Photos: fingerprint {index.meta.fingerprint[:12]}."
     )
     return encode_layout(Layout([(title, "")], rows, notes, caption), file)

@@ -14,6 +14,7 @@ from models.experiments.classes import score_layer
 from models.networks.network import Network
 from models.networks.preprocessing import Preprocessing, framed, to_pixels
 from models.networks.signal import Size, layout
+from models.training.photos import read_photo
 
 
 def high_layer(network: Network) -> str:
@@ -27,10 +28,11 @@ def read_pixels(files: Sequence[Path], preprocessing: Preprocessing, fit: str = 
     return torch.cat([_read(file, preprocessing, fit) for file in files])
 
 
-def size_of(photo: Path) -> int:
-    """Return how many bytes a photo's file has; raise InvalidChoice where it is not there."""
+def stamp_of(photo: Path) -> str:
+    """Return what changes with a photo's file; raise InvalidChoice where it is not there."""
     try:
-        return photo.stat().st_size
+        status = photo.stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
     except OSError as error:
         raise _no_photo(photo) from error
 
@@ -41,8 +43,7 @@ def _no_photo(file: Path) -> InvalidChoice:
 
 def _read(file: Path, preprocessing: Preprocessing, fit: str) -> Tensor:
     try:
-        with Image.open(file) as photo:
-            return to_pixels(framed(photo, preprocessing, fit), preprocessing)
+        return to_pixels(framed(read_photo(file), preprocessing, fit), preprocessing)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _no_photo(file) from error
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.errors import InvalidChoice
-from models.experiments.frequencies import BANDS, FirstLayer, Reading
+from models.experiments.frequencies import BANDS, FirstLayer, Reading, middle_of
 from models.experiments.shape import Progress
 from models.networks.network import Network
 from models.networks.steps import Convolution
@@ -132,7 +132,7 @@ def _found(
         stride=first.stride[0],
         filters=_plain(filters),
         rms=_plain(rms),
-        dead=(rms < DEAD * rms.median()).numpy(),
+        dead=(rms <= DEAD * middle_of(_plain(rms))).numpy(),
         spectra=_plain(energy),
         bands=_plain(share_in_bands(energy)),
         bands_on_photos=_plain(share_in_bands(seen)),

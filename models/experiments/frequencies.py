@@ -66,8 +66,8 @@ class FirstLayer:
 
     @property
     def median_rms(self) -> float:
-        """Return the root mean square of the filter in the middle."""
-        return float(np.median(self.rms))
+        """Return the root mean square of the filter in the middle of those that are not zero."""
+        return middle_of(self.rms)
 
     @property
     def nbytes(self) -> int:
@@ -116,11 +116,11 @@ class FirstLayer:
     def share(self, band: int, *, on_photos: bool = False) -> float:
         """Return the mean share of a band over the filters that are not dead."""
         bands = self.bands_on_photos if on_photos else self.bands
-        return float(bands[self.living, band].mean())
+        return _mean(bands[self.living, band])
 
     def aliased_by(self, stride: int) -> float:
         """Return the mean share that a stride aliases, over the filters that are not dead."""
-        return float(self.aliased[stride][self.living].mean())
+        return _mean(self.aliased[stride][self.living])
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -165,3 +165,12 @@ def _grid(pictures: list[Image.Image]) -> Image.Image:
         scaled = each.resize((side, side), Image.Resampling.NEAREST)
         canvas.paste(scaled, (column * step, row * step))
     return canvas
+
+
+def middle_of(rms: Floats) -> float:
+    """Return the median of what is not zero; 0 where all is."""
+    return float(np.median(rms[rms > 0])) if rms.any() else 0.0
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else 0.0

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.errors import InvalidChoice
 from models.experiments.classes import score_layer
+from models.experiments.filters import convolutions
 from models.experiments.plots import COLOURS
 from models.experiments.requests import ProbeRequest
 from models.experiments.shape import Progress, Table
@@ -40,6 +41,8 @@ SOFTMAX_SLOPE = 1e-3
 as the first ones are."""
 TAUGHT = f"{SVM_COST} {SOFTMAX_COST} {SOFTMAX_SLOPE}"
 """How both classifiers are taught: what was found in another way is not taken for it."""
+CONVOLUTIONS = 5
+"""How many the paper's networks have."""
 DEEP = 8
 """Networks of more convolutions are probed after each pool."""
 
@@ -96,15 +99,15 @@ class Probe:
             "SVM deviation",
             "softmax",
             "softmax deviation",
-            "paper's SVM",
-            "paper's softmax",
+            "paper's SVM, Caltech-101",
+            "paper's softmax, Caltech-101",
         )
         return Table(columns, list(self._rows()))
 
     def _rows(self) -> Iterator[Sequence[object]]:
         for number, layer in enumerate(self.layers):
             ours = (self.svm[number], self.softmax[number])
-            cells = [round(100 * float(f(each)), 2) for each in ours for f in (np.mean, np.std)]
+            cells = [cell for each in ours for cell in _mean_and_deviation(each)]
             paper = PAPER_SVM[number], PAPER_SOFTMAX[number] or ""
             yield layer, *cells, *(paper if self.is_papers else ("", ""))
 
@@ -114,7 +117,8 @@ class Probe:
         axes = figure.subplots()
         ways = (("SVM", self.svm, COLOURS[0]), ("softmax", self.softmax, COLOURS[1]))
         for name, values, colour in ways:
-            mean, spread = 100 * values.mean(1), 100 * values.std(1)
+            spread = 100 * values.std(1, ddof=1) if values.shape[1] > 1 else None
+            mean = 100 * values.mean(1)
             axes.errorbar(self.layers, mean, spread, label=name, color=colour, marker="o", ms=3)
         if self.is_papers:
             axes.plot(
@@ -218,7 +222,7 @@ def _probe(
             found[fit] = yield from _accuracies(kept.open(layers[at]), labels, split, now)
             kept.note_accuracies(found)
         svm[at, fold], softmax[at, fold] = found[fit]
-    is_papers = request.layers is None and len(layers) in (len(PAPER_SVM) - 1, len(PAPER_SVM))
+    is_papers = request.layers is None and len(convolutions(network)) == CONVOLUTIONS
     yield Probe(
         network.name,
         request,
@@ -234,6 +238,12 @@ def _probe(
 
 BURDEN = 500
 """One fit takes about as long as the features of so many photos."""
+
+
+def _mean_and_deviation(values: Matrix) -> tuple[float, float | str]:
+    """Return in percent the folds' mean, and their deviation where there are several."""
+    deviation = round(100 * float(values.std(ddof=1)), 2) if len(values) > 1 else ""
+    return round(100 * float(values.mean()), 2), deviation
 
 
 def draw_split(labels: Labels, train: int, test: int, fold: int) -> Split:

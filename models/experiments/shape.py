@@ -19,6 +19,10 @@ from models.networks.network import Provenance
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+METHOD = 2
+"""Raised where an experiment comes to compute something else, so that what was kept of it is not
+taken for an answer any more."""
+
 
 @dataclass(frozen=True)
 class Progress:

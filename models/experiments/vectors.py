@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.disk import replace_file
-from models.experiments.features import maps_of, read_pixels, size_of
+from models.experiments.features import maps_of, read_pixels, stamp_of
 from models.networks.network import Network
 
 BATCH = 8
@@ -94,7 +94,7 @@ def open_vectors(
     Raises InvalidChoice for a photo that is not there.
     """
     asked = [network.name, network.provenance.sha256, fit, grid, *layers]
-    asked += [f"{photo} {size_of(photo)}" for photo in photos]
+    asked += [f"{photo} {stamp_of(photo)}" for photo in photos]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
     inside = folder / key
     inside.mkdir(parents=True, exist_ok=True)

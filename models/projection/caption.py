@@ -80,7 +80,7 @@ def _ways(views: Sequence[Visualization]) -> list[Show]:
 
 def _legend(views: Sequence[Visualization]) -> str:
     shown = [each for view in views for each in view.projections]
-    scales = [each.scale for each in shown if each.scale]
+    scales = [each.scale for each in shown if each.scale is not None]
     if not scales:
         return "Nothing fires here, so there is nothing to project"
     left = [100 * each.remaining for each in shown if each.remaining is not None]
@@ -125,6 +125,6 @@ def _map(each: Projection) -> str:
     place = f" ({each.unit[0]}, {each.unit[1]})" if each.unit else ""
     adds = "" if each.contribution is None else f", adds {digits(each.contribution)}"
     left = "" if each.remaining is None else f", {digits(100 * each.remaining)} % remain"
-    scale = f", {digits(each.scale)}" if each.scale else ", silent"
+    scale = ", silent" if each.scale is None else f", {digits(each.scale)}"
     label = f" “{each.label}”" if each.label else ""
     return f"{each.feature}{label}{place}: {digits(each.activation)}{scale}{left}{adds}"

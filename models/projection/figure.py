@@ -132,7 +132,7 @@ def _projection(each: Projection, roomy: bool, with_activation: bool) -> Tile:
     name = name if roomy else str(each.feature)
     if with_activation:
         name = f"{name}: {digits(each.activation)}"
-    scale = f"s = {digits(each.scale)}" if each.scale and roomy else ""
+    scale = f"s = {digits(each.scale)}" if each.scale is not None and roomy else ""
     return Tile(each.picture, name, scale, ZERO if each.picture else EMPTY)
 
 

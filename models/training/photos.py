@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
@@ -20,13 +21,28 @@ if TYPE_CHECKING:
     from torchvision.datasets import ImageFolder
 
 
+def read_photo(file: Path | str) -> Image.Image:
+    """Read a photo of a data set upright, as RGB on white; 16-bit grey is scaled, not clipped.
+
+    Raises what Pillow does for what is none.
+    """
+    with Image.open(file) as opened:
+        photo = ImageOps.exif_transpose(opened)
+        if photo.mode.startswith("I;16"):
+            photo = Image.fromarray(np.rint(np.asarray(photo) / 257).astype(np.uint8))
+        if photo.has_transparency_data:
+            white = Image.new("RGBA", photo.size, "white")
+            photo = Image.alpha_composite(white, photo.convert("RGBA"))
+        return photo.convert("RGB")
+
+
 def open_folders(data: Path) -> tuple[ImageFolder, ImageFolder | None]:
     """Open the photos to learn, and those to test on if there are any; raise InvalidChoice."""
     from torchvision.datasets import ImageFolder  # here, since it takes longer than torch itself
 
     parts = [data / "train", data / "val"] if (data / "train").is_dir() else [data]
     try:
-        folders = [ImageFolder(part) for part in parts if part.is_dir()]
+        folders = [ImageFolder(part, loader=read_photo) for part in parts if part.is_dir()]
     except FileNotFoundError as error:
         raise InvalidChoice("no_class_folders", folder=str(data), cause=error) from error
     if not folders:

@@ -94,7 +94,7 @@ def by_brute_force(network: Network, folder: Path, k: int) -> dict[tuple[str, in
             for row, name in enumerate(group):
                 columns = (c[row].tolist() for c in (maxima.values, maxima.rows, maxima.columns))
                 for feature, (value, y, x) in enumerate(zip(*columns, strict=True)):
-                    if rows[row] is not None and (value > 0 or layer in ("norm1", "fc4")):
+                    if rows[row] is not None and (value > 0 or layer == "fc4"):
                         each = (-value, name.encode(), y, x)
                         seen.setdefault((layer, feature), []).append(each)
     return {key: sorted(rows)[:k] for key, rows in seen.items()}
@@ -153,6 +153,16 @@ def test_the_photos_are_kept_as_the_network_saw_them(
         seen = framed(Image.open(photos / name), toy.preprocessing)
         assert np.array_equal(np.asarray(index.photo(name)), np.asarray(seen))
     assert not list(verify_index(whole))
+
+
+def test_an_index_built_again_keeps_the_photos_of_today(tmp_path: Path, toy: Network) -> None:
+    (tmp_path / "photos").mkdir()
+    for level in (250, 10):
+        Image.new("RGB", (40, 40), (level,) * 3).save(tmp_path / "photos" / "one.png")
+        run(toy, tmp_path / "photos", tmp_path / "out")
+        assert np.asarray(read_index(tmp_path / "out").photo("one.png")).mean() == level
+        merge_examples([tmp_path / "out"], tmp_path / "merged")
+        assert np.asarray(read_index(tmp_path / "merged").photo("one.png")).mean() == level
 
 
 def test_equal_photos_count_twice_and_the_first_path_leads(whole: Path) -> None:

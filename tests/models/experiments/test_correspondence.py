@@ -96,7 +96,7 @@ def test_each_part_is_held_against_random_masks_of_its_own_size(copying: Network
     # each fits in one place only, where all signs differ; the large one lies beyond its object
     assert [found.control[name][0].mean for name in ("large", "wide")] == [16 / 16, 8 / 16]
     assert found.deltas["random"][0].mean == (16 + 8) / 32
-    row = found.table.rows[1]
+    _, row, _ = found.table.rows
     assert row[0] == "wide" and row[3] == 8 / 16
 
 

@@ -181,3 +181,11 @@ def test_the_same_filters_give_the_same_file(form: str) -> None:
     found = measure(wave(0.1), stride=2)
     files = [encode_result(found, form) for _ in range(2)]  # type: ignore[arg-type]
     assert files[0] == files[1] and len(files[0]) > 100
+
+
+def test_filters_of_nothing_are_dead_and_count_in_no_mean_however_many_they_are() -> None:
+    found = measure(torch.cat([wave(0.05), wave(0.05), *[0 * wave(0.05)] * 5]))
+    assert found.dead.tolist() == [False] * 2 + [True] * 5
+    assert sum(found.share(band) for band in range(3)) == pytest.approx(1, abs=1e-4)
+    nothing = measure(torch.zeros(3, 3, 5, 5))
+    assert nothing.dead.all() and nothing.share(0) == 0 and nothing.aliased_by(2) == 0

@@ -29,6 +29,7 @@ from models.experiments.vectors import fill_vectors, open_vectors, trim_vectors
 from models.networks.catalogue import build_on_meta
 from models.networks.network import Network
 from models.networks.preprocessing import framed, to_pixels
+from models.training.photos import read_photo
 from tests.oracles import plain
 from tests.refusals import refused
 
@@ -228,3 +229,38 @@ def test_what_cannot_be_had_is_refused(toy: Network, photos: Path, tmp_path: Pat
         ask(toy, photos, tmp_path, layers="conv1,conv9")
     with refused(InvalidChoice, "no folder of photos for each class"):
         ask(toy, tmp_path, tmp_path)
+
+
+def test_the_papers_numbers_stand_beside_networks_of_five_convolutions_only(
+    toy: Network, photos: Path, tmp_path: Path
+) -> None:
+    found = ask(toy, photos, tmp_path, folds=1)
+    assert not found.is_papers
+    rows = [list(row) for row in found.table.rows]
+    assert all(row[2] == row[4] == row[5] == "" for row in rows)  # one fold has no deviation
+
+
+def test_photos_are_read_upright_on_white_and_unclipped(tmp_path: Path) -> None:
+    half = Image.fromarray(np.repeat(np.array([[[255] * 3], [[0] * 3]], np.uint8), 2, 1))
+    turned_over = Image.Exif()
+    turned_over[0x0112] = 3
+    half.save(tmp_path / "half.png", exif=turned_over)
+    assert read_photo(tmp_path / "half.png").getpixel((0, 0)) == (0, 0, 0)
+    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert read_photo(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
+    Image.fromarray(np.full((2, 2), 32896, np.uint16)).save(tmp_path / "deep.png")
+    assert read_photo(tmp_path / "deep.png").getpixel((0, 0)) == (128, 128, 128)
+
+
+def test_features_of_a_photo_that_changed_are_computed_anew(
+    toy: Network, photos: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "one.bmp"
+    seen = []
+    for number, level in enumerate((20, 200)):
+        Image.new("RGB", (32, 32), (level,) * 3).save(file)  # as many bytes
+        os.utime(file, (number, number))
+        kept = open_vectors(tmp_path / "kept", toy, [file], ("conv2",), "crop", 6)
+        list(fill_vectors(kept, toy, [file], "crop", 6))
+        seen.append(np.array(kept.open("conv2")))
+    assert not np.array_equal(*seen)
