@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import models
-from app.pages.links import Link, sheet_address
+from app.pages.links import Link
 from app.pages.options import Option, Options
 from app.web.addresses import WrittenAddress
 from app.web.language import gettext
@@ -61,16 +61,19 @@ def glance(
     ranked: models.RankedMaps,
     close: int | None,
     orders: Sequence[str],
-    cache_version: str,
+    sheet: WrittenAddress,
 ) -> Glance:
-    """Lay out all maps in a link's order; ``close`` is the map looked at closely."""
+    """Lay out all maps in a link's order; ``close`` is the map looked at closely.
+
+    ``sheet`` is the address of the picture of all maps.
+    """
     units = sorted(ranked.units) if link.order == "number" else ranked.units
     columns, rows, side = models.sheet_grid(*shape[:2])
     count = -(-len(units) // PER_PAGE)
     first = PER_PAGE * (min(link.page, count) - 1)
     order = [unit.feature for unit in units]
     return Glance(
-        sheet_address(link, cache_version),
+        sheet,
         columns * side,
         rows * side,
         side,

@@ -11,7 +11,14 @@ from app import VERSION
 from app.engine.engine import Engine
 from app.engine.registry import NetworkRegistry
 from app.pages.glance import Glance, glance
-from app.pages.links import ORDERS, Link, archive_address, legend_address, picture_address
+from app.pages.links import (
+    ORDERS,
+    Link,
+    archive_address,
+    legend_address,
+    picture_address,
+    sheet_address,
+)
 from app.pages.options import TOP, Option, Options, offer_tops, offer_words
 from app.photos.samples import Sample
 from app.photos.store import Photo
@@ -274,7 +281,8 @@ class Visit:
         if not ranks or self.link.rank != "contribution":
             choice = replace(choice, target=None)
         ranked = await self.engine.rank_maps(self.photo, self.network, choice)
-        return glance(self.link, self.layer.shape, ranked, close, orders, self.version)
+        sheet = sheet_address(self.link.to(weights=self.weights), self.version)
+        return glance(self.link, self.layer.shape, ranked, close, orders, sheet)
 
     async def _list(self) -> tuple[models.Choice | None, int | None, bool]:
         """Choose the maps to list; count those that fire at the place asked for.

@@ -105,7 +105,8 @@ async def receive(
 ) -> RedirectResponse:
     """Take a photo, and go where it is explored."""
     await check_fields(request)
-    file = next((each for each in image or () if each.size), None)
+    files = [each for each in image or () if each.filename or each.size]
+    file = next((each for each in files if each.size), files[0] if files else None)
     if file is None:
         raise models.InvalidChoice("no_photo")
     data = await file.read()

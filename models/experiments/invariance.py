@@ -136,8 +136,8 @@ class Invariance:
 
     @property
     def table(self) -> Table:
-        """Return a row for each transformation, photo and amount."""
-        columns = ["transformation", "photo", "amount", "first", "second", "probability"]
+        """Return a row for each transformation, photo, numbered from 1, and amount."""
+        columns = ["transformation", "photo", "amount", self.first, self.second, "probability"]
         return Table(columns, list(self._rows()))
 
     def _rows(self) -> Iterator[Sequence[object]]:
@@ -146,7 +146,7 @@ class Invariance:
             for photo, at in places:
                 chance = "" if each.probability is None else float(each.probability[photo, at])
                 distances = float(each.first[photo, at]), float(each.second[photo, at])
-                yield name, photo, float(each.amounts[at]), *distances, chance
+                yield name, photo + 1, float(each.amounts[at]), *distances, chance
 
     def draw(self, figure: Figure) -> None:
         """Draw the paper's panel: transformations down, copies and three curves across."""

@@ -7,17 +7,24 @@ from models.networks.network import Network
 
 
 def find_class(network: Network, target: str, count: int) -> int:
-    """Find a class of ``count`` by its number or its label; raise InvalidChoice."""
+    """Find a class of ``count`` by its number or its label; raise InvalidChoice.
+
+    Capitals count for nothing, nor does a space for a ``_``, which people are shown as one.
+    """
     wanted = target.strip()
     labels = list(network.classes or ())
     if wanted in labels:
         return labels.index(wanted)
     if wanted.isdecimal() and len(wanted) < 10 and int(wanted) < count:
         return int(wanted)
-    folded = [label.casefold() for label in labels]
-    if wanted.casefold() in folded:
-        return folded.index(wanted.casefold())
+    folded = [_folded(label) for label in labels]
+    if _folded(wanted) in folded:
+        return folded.index(_folded(wanted))
     raise InvalidChoice("no_such_class", network=network.name, last=count - 1, target=target[:80])
+
+
+def _folded(label: str) -> str:
+    return label.casefold().replace("_", " ")
 
 
 def label_of(network: Network, number: int) -> str:

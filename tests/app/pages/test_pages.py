@@ -450,6 +450,8 @@ def test_a_link_made_with_other_weights_says_so(client: TestClient, explorer: st
     assert "made with other weights, <code>01234567</code>" in other
     assert f'data-link="{explorer}?weights={short}"' in other
     assert f'href="{explorer.replace("zfnet/conv5", "lenet5")}"' in other
+    sheet = re.search(rf'"({explorer}/maps\.png[^"]*)"', other)
+    assert sheet and client.get(html.unescape(sheet[1])).status_code == 200
     assert client.get(f"{explorer}?weights=rubbish", headers=HTML).status_code == 422
 
 
@@ -763,6 +765,12 @@ def test_an_empty_form_asks_for_a_photo(client: TestClient) -> None:
     answer = client.post("/images", headers=HTML | kind, content=body)
     assert answer.status_code == 422
     assert "Choose a photo first." in answer.text
+
+
+def test_an_empty_file_is_called_empty(client: TestClient) -> None:
+    answer = client.post("/images", headers=HTML, files={"image": ("a.jpg", b"")})
+    assert answer.status_code == 415
+    assert "The file is empty" in answer.text
 
 
 def test_a_forgotten_photo_is_gone(client: TestClient) -> None:

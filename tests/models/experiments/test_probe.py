@@ -263,4 +263,4 @@ def test_features_of_a_photo_that_changed_are_computed_anew(
         kept = open_vectors(tmp_path / "kept", toy, [file], ("conv2",), "crop", 6)
         list(fill_vectors(kept, toy, [file], "crop", 6))
         seen.append(np.array(kept.open("conv2")))
-    assert not np.array_equal(*seen)
+    assert not np.array_equal(seen[0], seen[1])

@@ -117,8 +117,8 @@ def test_a_sheet_says_which_class_its_maps_speak_for(toy: Network, cat: Image.Im
     assert (said["rank"], said["target"]) == ("contribution", {"number": 2, "label": "car"})
 
 
-def test_a_label_made_of_digits_is_a_label_first() -> None:
-    labels = ("7", "1")
+def test_a_class_is_found_by_its_label_first_then_by_its_number() -> None:
+    labels = ("7", "1_A")
     network = build(
         Architecture(
             "pair", "Pair", "none", (Filters("conv1", 2, 2), Dense("fc2", 2)), Preprocessing(2, 2)
@@ -129,6 +129,8 @@ def test_a_label_made_of_digits_is_a_label_first() -> None:
     seen = record(network, noise(network, 2, 2))
     assert contributions(seen, "conv1", "7").target.number == 0
     assert contributions(seen, "conv1", "1").target.number == 1
+    for shown in ("1_A", "1 a", "1_a"):  # as a page shows it, and as it is written
+        assert contributions(seen, "conv1", shown).target.number == 1
 
 
 @pytest.mark.parametrize(
