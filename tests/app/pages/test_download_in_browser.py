@@ -77,7 +77,7 @@ def open_vgg11(visitor: Visitor) -> Page:
 
 
 def see(page: Page, source: str) -> None:
-    expect(page.locator(".weights").first).to_contain_text(source)
+    expect(page.locator(".weights").first).to_contain_text(source, timeout=60_000)
 
 
 @with_and_without("vgg11")
