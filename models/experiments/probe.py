@@ -108,8 +108,10 @@ class Probe:
         for number, layer in enumerate(self.layers):
             ours = (self.svm[number], self.softmax[number])
             cells = [cell for each in ours for cell in _mean_and_deviation(each)]
-            paper = PAPER_SVM[number], PAPER_SOFTMAX[number] or ""
-            yield layer, *cells, *(paper if self.is_papers else ("", ""))
+            paper: tuple[object, object] = "", ""
+            if self.is_papers:
+                paper = PAPER_SVM[number], PAPER_SOFTMAX[number] or ""
+            yield layer, *cells, *paper
 
     def draw(self, figure: Figure) -> None:
         """Draw both accuracies over the layers."""

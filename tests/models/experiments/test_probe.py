@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +239,9 @@ def test_the_papers_numbers_stand_beside_networks_of_five_convolutions_only(
     assert not found.is_papers
     rows = [list(row) for row in found.table.rows]
     assert all(row[2] == row[4] == row[5] == "" for row in rows)  # one fold has no deviation
+    many = tuple(f"layer{number}" for number in range(9))  # more than the paper has
+    values = np.zeros((9, 1))
+    assert len(list(replace(found, layers=many, svm=values, softmax=values).table.rows)) == 9
 
 
 def test_photos_are_read_upright_on_white_and_unclipped(tmp_path: Path) -> None:
