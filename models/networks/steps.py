@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.networks import sparse
 from models.networks.rules import Rule
 from models.networks.signal import Signal, Size, Span, cut, layout, zeros
 
@@ -156,6 +157,8 @@ class Convolution(nn.Conv2d, Sliding):  # type: ignore[misc]  # torch: tuple[int
         """Filter with the transposed weights."""
         if signal.features is not None:
             values = self._spread_one(signal.values, signal.features)
+        elif (places := self._places_to_add(signal.values)) is not None:
+            values = sparse.add_filters(signal.values, places, self.weight, self.stride[0])
         elif self._has_few_outputs():
             values = self._spread_in_blocks(signal.values)
         else:
@@ -163,6 +166,12 @@ class Convolution(nn.Conv2d, Sliding):  # type: ignore[misc]  # torch: tuple[int
                 signal.values, self.weight, stride=self.stride, groups=self.groups
             )
         return self.place_below(replace(signal, features=None), values, input_size)
+
+    def _places_to_add(self, values: Tensor) -> sparse.Places | None:
+        """Say where values are not zero, if they are so few that adding their filters pays."""
+        if self.groups > 1:
+            return None
+        return sparse.places_to_add(values, self.weight, self.stride[0])
 
     @property
     def _block(self) -> int:
