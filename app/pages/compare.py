@@ -67,9 +67,13 @@ class Comparison(Address):
 
 @dataclass(frozen=True)
 class Tile:
-    """A projection in a column: its numbers and pictures; ``link`` looks at it closely."""
+    """A projection in a column: its numbers and pictures; ``link`` looks at it closely.
+
+    ``label`` is the class that a last layer's unit stands for.
+    """
 
     feature: int
+    label: str | None
     activation: float
     unit: tuple[int, int] | None
     projection: Picture | None
@@ -90,9 +94,10 @@ class Field:
 class Side:
     """One column: a view, with what tells it from the others.
 
-    ``width`` and ``height`` are the photo's, ``shown`` is its size without JavaScript; ``outside``
-    tells that the place asked for is cropped away. ``patch`` is what all the tiles saw, where that
-    is the same. ``without`` is the page without this column.
+    ``firing`` counts all maps that fire at the place asked for, where one was; ``outside`` tells
+    that it is cropped away. ``width`` and ``height`` are the photo's, ``shown`` is its size without
+    JavaScript. ``patch`` is what all the tiles saw, where that is the same. ``without`` is the page
+    without this column.
     """
 
     side: str
@@ -105,6 +110,7 @@ class Side:
     height: int
     shown: tuple[int, int]
     kept: models.Box
+    firing: int | None
     outside: bool
     patch: Picture | None
     tiles: tuple[Tile, ...]
@@ -242,6 +248,7 @@ def _sides(registry: NetworkRegistry, here: Comparison, seen: Sequence[Seen]) ->
             height,
             _shown(width, height),
             frame.kept,
+            each.firing,
             each.outside,
             _shared_patch(link, each),
             tuple(_tiles(link, each)),
@@ -275,6 +282,7 @@ def _tiles(link: Link, seen: Seen) -> Iterator[Tile]:
         place = None if seen.listed.seed == "map" else (unit.y, unit.x)
         yield Tile(
             unit.feature,
+            models.class_of(seen.network, seen.layer, unit.feature),
             unit.activation,
             place,
             projection if unit.activation else None,

@@ -45,8 +45,12 @@ class Link(models.Choice, Address):
         return replace(self, **changes)
 
     def into(self, layer: str) -> Self:
-        """Return the link to another layer; what was chosen in this one stays behind."""
-        return self.to(layer=layer, features=None, feature=None, unit=None, page=1)
+        """Return the link to another layer; what was chosen in this one stays behind.
+
+        So does a difference, which is one of the maps at a chosen unit.
+        """
+        show = None if self.show == "difference" else self.show
+        return self.to(layer=layer, features=None, feature=None, unit=None, page=1, show=show)
 
     def choice(self, **changes: Any) -> models.Choice:
         """Return what is to be projected; the maps are only those that ``changes`` name."""

@@ -96,6 +96,12 @@ def _limit(request: Request) -> int:
     return settings.max_upload_bytes - ENVELOPE
 
 
+@router.get("/images")
+def begin_anew() -> RedirectResponse:
+    """Lead to the start page who reloads the answer to a photo that was refused."""
+    return RedirectResponse("/", 303)
+
+
 @router.post("/images")
 async def receive(
     request: Request,

@@ -38,7 +38,8 @@ class Column:
 class Seen:
     """A column with its chosen maps; `listed` and `selected` are None where none can be listed.
 
-    ``outside`` tells that the place asked for was cropped away.
+    ``firing`` counts all maps that fire at the place asked for, where one was; ``outside`` tells
+    that it was cropped away.
     """
 
     column: Column
@@ -47,6 +48,7 @@ class Seen:
     layer: str
     listed: models.Choice | None
     selected: models.Selected | None
+    firing: int | None = None
     outside: bool = False
 
     @property
@@ -109,36 +111,34 @@ async def see_column(engine: Engine, uploads: Uploads, column: Column) -> Seen:
     network = await engine.network(column.choice.network, column.choice.weights)
     layer = column.choice.layer or network.last_conv
     network.layer(layer)  # raises UnknownLayer
-    listed, outside = await _list(engine, photo, network, layer, column)
+    listed, firing, outside = await _list(engine, photo, network, layer, column)
     selected = await engine.select(photo, network, listed) if listed else None
-    return Seen(column, photo, network, layer, listed, selected, outside)
+    return Seen(column, photo, network, layer, listed, selected, firing, outside)
 
 
 async def _list(
     engine: Engine, photo: Photo, network: models.Network, layer: str, column: Column
-) -> tuple[models.Choice | None, bool]:
-    """Choose a column's maps, and tell whether the place asked for was cropped away."""
-    choice = replace(column.choice, top=_top(engine, network, layer, column.choice))
+) -> tuple[models.Choice | None, int | None, bool]:
+    """Choose a column's maps; count those that fire at the place asked for.
+
+    The last tells whether that place was cropped away.
+    """
+    (maps,) = (each.shape[0] for each in network.describe() if each.name == layer)
+    top = min(max(column.choice.top or TOP, 1), maps, engine.settings.max_projections)
+    choice = replace(column.choice, top=top)
     if column.feature is None and column.at is None and choice.features is None:
-        return choice, False
+        return choice, None, False
     choice = replace(choice, top=None, rank="activation", target=None)
     if column.feature is not None:
-        return replace(choice, features=(column.feature,)), False
+        return replace(choice, features=(column.feature,)), None, False
     if column.at is None:
-        return choice, False
-    top = _top(engine, network, layer, column.choice)
-    units = await engine.units_at(photo, network, layer, column.at, choice.fit, top)
+        return choice, None, False
+    units = await engine.units_at(photo, network, layer, column.at, choice.fit, maps)
     if not units:
-        return None, units is None
+        return None, 0, units is None
     place = None if choice.seed == "map" else (units[0].y, units[0].x)
-    features = tuple(unit.feature for unit in units)
-    return replace(choice, features=features, unit=place), False
-
-
-def _top(engine: Engine, network: models.Network, layer: str, choice: models.Choice) -> int:
-    """Say how many maps are listed: no more than there are, and may be."""
-    (most,) = (each.shape[0] for each in network.describe() if each.name == layer)
-    return min(max(choice.top or TOP, 1), most, engine.settings.max_projections)
+    features = tuple(unit.feature for unit in units[:top])
+    return replace(choice, features=features, unit=place), len(units), False
 
 
 def way_of(seen: Seen, option: str) -> object:

@@ -99,6 +99,19 @@ WORTH_RETRYING = (
 )
 
 
+HEADINGS: Mapping[int, str] = {
+    404: noted("Not found"),
+    405: noted("Not possible"),
+    409: noted("Not done yet"),
+    410: noted("No longer here"),
+    413: noted("Too large"),
+    415: noted("Not readable"),
+    422: noted("Not possible"),
+    503: noted("Not now"),
+}
+"""What a page is called that says what went wrong, by its status."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One failure as its reader sees it; `detail` is a sentence with the way out.
@@ -115,6 +128,11 @@ class Problem:
     def title(self) -> str:
         """Name the status."""
         return gettext(self.phrase)
+
+    @property
+    def heading(self) -> str:
+        """Say in a word or two for people what the title says for programs."""
+        return gettext(HEADINGS.get(self.status, self.phrase))
 
     @property
     def phrase(self) -> str:

@@ -35,6 +35,17 @@ def fixed(value: float, digits: int = 0) -> str:
     return written(f"{value:,.{digits}f}").replace("-", "\N{MINUS SIGN}")
 
 
+def signed(value: float) -> str:
+    """Write a number that adds or takes away: with its sign, in few digits."""
+    return ("+" if value > 0 else "") + number(value)
+
+
+def titled(network: str) -> str:
+    """Name a network as its paper does; one that is not known here, as it is called."""
+    known = models.architectures().get(network)
+    return gettext(known.title) if known else network
+
+
 def rough(value: float) -> str:
     """Write a number in two significant digits."""
     return written(f"{float(f'{value:.2g}'):g}")
@@ -96,6 +107,8 @@ templates.env.globals["language"] = LANGUAGE.get
 templates.env.globals["languages"] = LANGUAGES
 templates.env.filters["number"] = number
 templates.env.filters["fixed"] = fixed
+templates.env.filters["signed"] = signed
+templates.env.filters["titled"] = titled
 templates.env.filters["rough"] = rough
 templates.env.filters["percent"] = percent
 templates.env.filters["said"] = said

@@ -42,7 +42,7 @@ class InvarianceRequest:
     fit: Fit = same("fit")
     first: str | None = option(None, "A low layer.", when_absent="the first")
     second: str | None = option(
-        None, "A high layer.", when_absent="the last but one, the paper's layer 7"
+        None, "A high layer.", when_absent="the last but one; in the paper's network, layer 7"
     )
     target: str | None = option(
         None,
@@ -70,7 +70,7 @@ class CorrespondenceRequest:
     )
     first: str | None = option(None, "A layer.", when_absent="the last conv layer")
     second: str | None = option(
-        None, "A higher layer.", when_absent="the last but one, the paper's layer 7"
+        None, "A higher layer.", when_absent="the last but one; in the paper's network, layer 7"
     )
     draws: int = option(10, "How many times random boxes of the same sizes are drawn.")
     weights: str | None = same("weights")

@@ -95,6 +95,31 @@ def test_a_place_is_the_same_share_of_photos_of_other_sizes(client: TestClient, 
     assert "different photos" in compare(client, chosen["left"], chosen["right"])
 
 
+def test_all_that_fire_at_a_place_are_counted(client: TestClient, image: str) -> None:
+    alone = client.get(f"{image}/zfnet/conv5?at=160,240", headers=HTML).text
+    fire = re.search(r"(\d+) maps fire here, the 9 strongest", alone)
+    one, other = columns(
+        compare(
+            client, f"{image}/zfnet/conv5?at=160,240", f"{image}/zfnet/conv5?at=160,240&top=256"
+        )
+    )
+    assert fire and f"{fire[1]} maps fire there, the 9 strongest" in one
+    assert f"{fire[1]} maps fire there, strongest first" in other and len(maps(one)) == 9
+
+
+def test_class_scores_are_called_by_their_classes(client: TestClient, image: str) -> None:
+    one, _ = columns(compare(client, f"{image}/alexnet/fc8?top=1", f"{image}/alexnet/conv5"))
+    data = {"image_id": image.rpartition("/")[2], "network": "alexnet"}
+    label = client.post("/visualize", data=data).json()["predictions"][0]["label"]
+    name = re.escape(label.replace("_", " "))
+    assert re.search(rf'class="card-name">map \d+ {name}[ <]', one)
+
+
+def test_the_title_says_what_tells_the_columns_apart(client: TestClient, image: str) -> None:
+    text = compare(client, f"{image}/zfnet/conv5", f"{image}/zfnet/conv5?method=guided")
+    assert "<title>conv5 of ZFNet, deconvnet | conv5 of ZFNet, guided · deconvnet explorer" in text
+
+
 def test_a_column_says_when_it_has_nothing_to_show(client: TestClient, image: str) -> None:
     one, other = columns(
         compare(client, f"{image}/zfnet/conv5?at=1,1", f"{image}/zfnet/conv5?at=1,1&fit=pad")

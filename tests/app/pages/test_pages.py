@@ -60,7 +60,7 @@ from app.pages.story import Story
 from app.photos.samples import SAMPLES, read_sample, thumbnail
 from app.web.folders import folder
 from app.web.fragments import JobProgress, Refusal, WeightsOffer
-from app.web.templates import number, templates
+from app.web.templates import number, signed, templates
 from tests.serving import client_in, photo, sent, state_of
 
 HTML = {"accept": "text/html"}
@@ -676,6 +676,8 @@ def test_all_maps_that_fire_at_a_place_are_counted(client: TestClient, explorer:
 def test_a_silent_map_is_called_so(client: TestClient, explorer: str) -> None:
     text = page(client, f"{explorer}?features=0,1&unit=0,0")
     assert "<i>silent here</i>" in text and "dead" not in text
+    alone = page(client, f"{explorer}?feature=1&unit=0,0")
+    assert "This unit is silent here" in alone and 'class="where"' not in alone
 
 
 def test_the_options_are_named_in_words(client: TestClient, explorer: str) -> None:
@@ -684,6 +686,27 @@ def test_the_options_are_named_in_words(client: TestClient, explorer: str) -> No
         assert f">{words}<" in text
     assert ">whole, padded<" in text and ">stretched<" in text
     assert not re.search(">(seed|fit|unit|crop|pad|stretch)<", text)
+
+
+def test_a_chosen_place_is_not_called_the_strongest(client: TestClient, explorer: str) -> None:
+    for query in ("unit=5,6", "at=150,225", "feature=3&unit=5,6"):
+        text = page(client, f"{explorer}?{query}")
+        assert ">activation at this place<" in text and ">strongest activation<" not in text
+
+
+def test_one_unit_and_its_whole_map_are_not_told_apart_where_they_are_the_same(
+    client: TestClient, explorer: str
+) -> None:
+    image = explorer.removesuffix("/zfnet/conv5")
+    text = page(client, f"{image}/lenet5/fc3")
+    assert ">whole map<" not in text and ">exact<" in text
+
+
+def test_a_field_larger_than_the_picture_is_said_to_be(tmp_path: Path) -> None:
+    with client_in(tmp_path, networks="vgg19", random_weights=True) as client:
+        image = client.post("/images", **sent(photo()), follow_redirects=False).headers["location"]
+        text = page(client, f"{image}/vgg19/conv5_4")
+    assert "252 \N{MULTIPLICATION SIGN} 252 pixels, is larger than the picture" in text
 
 
 def test_the_servers_own_weights_are_called_that(tmp_path: Path) -> None:
@@ -773,6 +796,13 @@ def test_an_empty_file_is_called_empty(client: TestClient) -> None:
     assert "The file is empty" in answer.text
 
 
+def test_who_reloads_a_refusal_begins_anew(client: TestClient) -> None:
+    answer = client.post("/images", headers=HTML, files={"image": ("a.jpg", b"text")})
+    assert "<title>Not readable · deconvnet explorer</title>" in answer.text
+    again = client.get("/images", headers=HTML)
+    assert (again.status_code, again.url.path) == (200, "/")
+
+
 def test_a_forgotten_photo_is_gone(client: TestClient) -> None:
     place = client.post("/images", **sent(photo(70, 50)), follow_redirects=False)
     image = place.headers["location"]
@@ -850,6 +880,14 @@ def test_a_press_is_a_share_of_the_picture(query: dict[str, str], press: Click |
 )
 def test_a_number_has_few_digits(value: float, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (999.7, "+1,000"), (-12000.4, "\N{MINUS SIGN}12,000"), (0.5, "+0.50")],
+)
+def test_what_is_added_has_its_sign(value: float, text: str) -> None:
+    assert signed(value) == text
 
 
 # Samples
@@ -951,6 +989,13 @@ def test_a_difference_is_that_of_the_maps_at_the_unit_looked_at(
     assert len(links) > 1
     for each in links:
         assert "% of its energy is left" in client.get(each, headers=PARTIAL).text
+
+
+def test_a_difference_stays_behind_in_its_layer(client: TestClient, explorer: str) -> None:
+    text = page(client, f"{explorer}?show=difference&unit=5,6")
+    assert f'href="{explorer.replace("conv5", "conv4")}"' in text
+    kept = page(client, f"{explorer}?show=lit&unit=5,6")
+    assert f'href="{explorer.replace("conv5", "conv4")}?show=lit"' in kept
 
 
 def test_a_difference_that_cannot_be_had_says_why_and_shows_the_maps_as_usual(
