@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-
-from torchvision.models import WeightsEnum, get_model_weights, list_models
+from typing import NamedTuple
 
 from models.networks.architecture import ErrorRate, Filters
 from models.networks.catalogue import ARCHITECTURES
@@ -14,22 +13,44 @@ from models.weights.packages import Packaged
 from models.weights.presets import implied
 
 
-def torchvision_weights(name: str) -> WeightsEnum | None:
-    """Return torchvision's ImageNet weights of a network, if it publishes any."""
-    if name not in list_models():
-        return None
-    return get_model_weights(name)["IMAGENET1K_V1"]
+class OfTorchvision(NamedTuple):
+    """What torchvision says of a network's ImageNet weights: their file, its size in MiB, and the
+    top-1 and top-5 accuracy on ImageNet's validation photos, in percent.
+    """
+
+    filename: str
+    mebibytes: float
+    top1: float
+    top5: float
 
 
-def _of_torchvision(weights: WeightsEnum) -> Published:
-    filename = weights.url.rsplit("/", 1)[-1]
+TORCHVISION = {
+    "alexnet": OfTorchvision("alexnet-owt-7be5be79.pth", 233.087, 56.522, 79.066),
+    "vgg11": OfTorchvision("vgg11-8a719046.pth", 506.84, 69.02, 88.628),
+    "vgg13": OfTorchvision("vgg13-19584684.pth", 507.545, 69.928, 89.246),
+    "vgg16": OfTorchvision("vgg16-397923af.pth", 527.796, 71.592, 90.382),
+    "vgg19": OfTorchvision("vgg19-dcbb9e9d.pth", 548.051, 72.376, 90.876),
+    "vgg11_bn": OfTorchvision("vgg11_bn-6002323d.pth", 506.881, 70.37, 89.81),
+    "vgg13_bn": OfTorchvision("vgg13_bn-abd245e5.pth", 507.59, 71.586, 90.374),
+    "vgg16_bn": OfTorchvision("vgg16_bn-6c64b313.pth", 527.866, 73.36, 91.516),
+    "vgg19_bn": OfTorchvision("vgg19_bn-c79401a0.pth", 548.143, 74.218, 91.842),
+}
+"""The weights that torchvision calls IMAGENET1K_V1, by network.
+
+They are written down here, since importing torchvision's models takes as long as torch itself, and
+every server and command would pay for it; a test holds each line against torchvision.
+"""
+NAME = "IMAGENET1K_V1"
+
+
+def _of_torchvision(weights: OfTorchvision) -> Published:
     return Published(
-        url=weights.url,
-        filename=filename,
-        nbytes=round(weights.meta["_file_size"] * 2**20),
-        digest=filename.removesuffix(".pth").rsplit("-", 1)[-1],
+        url=f"https://download.pytorch.org/models/{weights.filename}",
+        filename=weights.filename,
+        nbytes=round(weights.mebibytes * 2**20),
+        digest=weights.filename.removesuffix(".pth").rsplit("-", 1)[-1],
         licence="BSD-3-Clause",
-        description="torchvision IMAGENET1K_V1",
+        description=f"torchvision {NAME}",
     )
 
 
@@ -45,11 +66,7 @@ def _of_pytorchcv(release: str, name: str, parameters: int, sha1: str) -> Publis
     )
 
 
-PUBLISHED = {
-    name: _of_torchvision(weights)
-    for name in ARCHITECTURES
-    if (weights := torchvision_weights(name)) is not None
-} | {
+PUBLISHED = {name: _of_torchvision(weights) for name, weights in TORCHVISION.items()} | {
     "zfnet": _of_pytorchcv(
         "v0.0.395", "zfnet-1727", 62_357_608, "d010ddca1eb32a50a8cceb475c792f53e769b631"
     ),
@@ -99,16 +116,15 @@ def error_rates(name: str) -> tuple[ErrorRate, ...]:
 
 
 def _of_weights(name: str) -> Iterator[ErrorRate]:
-    if weights := torchvision_weights(name):
-        accuracy = weights.meta["_metrics"]["ImageNet-1K"]
-        top1, top5 = (round(100 - accuracy[f"acc@{rank}"], 2) for rank in (1, 5))
-        yield ErrorRate("torchvision", weights.name, top1, top5)
+    if weights := TORCHVISION.get(name):
+        top1, top5 = (round(100 - accuracy, 2) for accuracy in (weights.top1, weights.top5))
+        yield ErrorRate("torchvision", NAME, top1, top5)
     if name in PYTORCHCV:
         yield ErrorRate("pytorchcv", PUBLISHED[name].filename, *PYTORCHCV[name])
 
 
 def imagenet_classes() -> list[str]:
     """Return the thousand labels; pytorchcv trained on the same, in the same order."""
-    weights = torchvision_weights("alexnet")
-    assert weights is not None, "torchvision has always published AlexNet"
-    return list(weights.meta["categories"])
+    from torchvision.models import AlexNet_Weights  # takes as long to import as torch itself
+
+    return list(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
