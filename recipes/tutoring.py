@@ -25,6 +25,8 @@ LAST = "conv5_3"
 """The tutor's maps that a pupil must know."""
 EVERY = 250
 """Steps between two checkpoints."""
+MEASURED = 64
+"""Crops of each of the eight batches on which mean and deviation are measured."""
 SIDES = (224, 160, 112)
 """The sides of the crops that the half-wide network learns from, in turn."""
 
@@ -34,7 +36,8 @@ class Tutor:
 
     def __init__(self, network: Network, album: Album) -> None:
         self.network = network
-        maps = torch.cat([self.answer(album.draw(64, 224)[1])[0][LAST].float() for _ in range(8)])
+        drawn = (album.draw(MEASURED, 224)[1] for _ in range(8))
+        maps = torch.cat([self.answer(crops)[0][LAST].float() for crops in drawn])
         channels = maps.transpose(0, 1).flatten(1)
         deviation = channels.std(1)
         self.mean = channels.mean(1)[:, None, None]

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recipes import classes, evaluation, halves, photos, tutoring
+
 CONVS = [f"conv{b}_{n}" for b, count in enumerate((2, 2, 3, 3, 3), 1) for n in range(1, count + 1)]
 
 
@@ -22,3 +24,11 @@ def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("teacher") / "vgg.npz"
     np.savez(file, allow_pickle=False, **tensors)
     return file
+
+
+@pytest.fixture
+def few_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw few crops at a time, for who asks whether a recipe runs and not how well it learns."""
+    for module in (classes, evaluation, halves, photos):
+        monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(tutoring, "MEASURED", 4)

@@ -252,6 +252,7 @@ def test_the_starter_weights_stay_small() -> None:
     assert sum(file.stat().st_size for file in STARTER.iterdir()) < 36e6
 
 
+@pytest.mark.usefixtures("few_crops")
 def test_every_phase_runs_and_the_weights_know_the_folders_classes(
     teacher_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,7 @@ def test_agreement_is_the_divergence_of_softened_shares() -> None:
     assert float(agree(wanted, wanted)) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.usefixtures("few_crops")
 def test_all_starters_go_on_from_where_they_were(vgg_file: Path, tmp_path: Path) -> None:
     classes = ("cat", "dog")
     for kind in (*classes, "BACKGROUND_Google"):
