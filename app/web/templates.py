@@ -66,6 +66,16 @@ def said(text: str) -> str:
     return gettext(text)
 
 
+def tied(text: str) -> str:
+    """Keep both sides of a size on one line: 13 x 13, with the sign of multiplication."""
+    return text.replace(f" {TIMES} ", f"{NO_BREAK}{TIMES}{NO_BREAK}")
+
+
+def ended(text: str) -> str:
+    """End what an error says as a sentence ends."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def code(text: str) -> Markup:
     """Mark up text between backticks as code."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
@@ -86,6 +96,7 @@ def origin(provenance: models.Provenance) -> str:
     return said.format(trunk=gettext(trunk), head=gettext(head))
 
 
+TIMES, NO_BREAK = "\N{MULTIPLICATION SIGN}", "\N{NO-BREAK SPACE}"
 ON_TOP = "; on top: "
 """What stands in a description between that of the layers and that of a classifier of our own."""
 HEAD = noted(
@@ -97,7 +108,11 @@ HEAD = noted(
 templates = Jinja2Templates(folder("templates"))
 templates.env.add_extension("jinja2.ext.i18n")
 templates.env.policies["ext.i18n.trimmed"] = True
-templates.env.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
+templates.env.install_gettext_callables(  # type: ignore[attr-defined]
+    lambda text: tied(gettext(text)),
+    lambda one, many, count: tied(ngettext(one, many, count)),
+    newstyle=True,
+)
 templates.env.undefined = StrictUndefined
 templates.env.finalize = with_prefix
 templates.env.globals["url"] = url
@@ -115,6 +130,7 @@ templates.env.filters["said"] = said
 templates.env.filters["origin"] = origin
 templates.env.filters["written"] = as_written
 templates.env.filters["code"] = code
+templates.env.filters["ended"] = ended
 
 NOT_KEPT = {"Cache-Control": "no-store", "Vary": "HX-Request-Type"}
 

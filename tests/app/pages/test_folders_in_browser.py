@@ -53,7 +53,7 @@ def test_an_evolution_is_seen_epoch_by_epoch(visit: Visit, scripting: bool) -> N
     page.get_by_label("Features", exact=True).fill("3,7")
     page.get_by_role("button", name="Run").click()
     wait_for_evolution(page, scripting)
-    expect(page.get_by_role("heading", name="c2 of lenet5 at epoch 2")).to_be_visible()
+    expect(page.get_by_role("heading", name="c2 of LeNet-5 at epoch 2")).to_be_visible()
     figures = page.locator("#evolution figure")
     expect(figures).to_have_count(2)
     if scripting:
@@ -61,7 +61,7 @@ def test_an_evolution_is_seen_epoch_by_epoch(visit: Visit, scripting: bool) -> N
     else:
         expect(page.get_by_role("slider")).to_have_count(0)
         page.get_by_role("link", name="epoch 1").click()
-    expect(page.get_by_role("heading", name="c2 of lenet5 at epoch 1")).to_be_visible()
+    expect(page.get_by_role("heading", name="c2 of LeNet-5 at epoch 1")).to_be_visible()
     expect(page.locator("#evolution [data-at='0']").first).to_be_visible()
     expect(page.locator("#evolution [data-at='1']").first).to_be_hidden()
     if scripting:

@@ -50,7 +50,7 @@ def test_the_page_shows_every_network_with_its_numbers(client: TestClient) -> No
     for name, architecture in models.architectures().items():
         assert f'id="{name}"' in page and architecture.title in page
     # counted by hand: 96 filters of 11 x 11 x 3 and a bias, at 55 x 55 places
-    assert "<td>34,944</td><td>105,415,200</td>" in page
+    assert '<td class="n">34,944</td><td class="n">105,415,200</td>' in page
     assert "138,357,544" in page and "<b>38.4 / 16.5</b>" in page
 
 
