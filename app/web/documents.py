@@ -39,35 +39,41 @@ class ProblemDocument(Document):
 class PreprocessingDocument(Document):
     """How photos are shown to a network: resized, cropped, scaled, less a mean, over a std."""
 
-    size: int
-    resize: int
+    size: int = Field(description="Side of the square that the network sees, in pixels.")
+    resize: int = Field(
+        description="To how many pixels the shorter side is brought before the middle is cut out."
+    )
     channel_order: str = Field(description="`RGB`, `BGR`, or `L` for grey.")
     scale: float = Field(description="What values of 0 to 255 are multiplied by.")
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = Field(description="What is taken away, by channel.")
+    std: tuple[float, ...] = Field(description="What the rest is divided by, by channel.")
 
 
 class NormalizationDocument(Document):
     """Local response normalisation, its place and constants; `alpha` as torch has it."""
 
     order: str = Field(description="`pool-norm` or `norm-pool`.")
-    size: int
-    alpha: float
-    beta: float
-    k: float
+    size: int = Field(description="How many neighbouring maps count.")
+    alpha: float = Field(description="The factor of the sum of squares.")
+    beta: float = Field(description="The power.")
+    k: float = Field(description="What is added before the power.")
 
 
 class WeightsDocument(Document):
     """Whether a network has weights, and where they come from; all but `state` null without any."""
 
     state: models.State = Field(description="`ready` in every answer that weights were used for.")
-    source: models.Source | None
+    source: models.Source | None = Field(
+        description="Where they come from: `yours`, `published`, `starter` or `random`."
+    )
     sha256: str | None = Field(description="Hash of the weights file; empty for random weights.")
     trained: bool | None = Field(description="False for random weights: nothing was learned.")
     classes: int | None = Field(description="How many classes the classifier tells apart.")
-    licence: str | None
-    description: str | None
-    preprocessing: PreprocessingDocument | None
+    licence: str | None = Field(description="Under which licence they are given.")
+    description: str | None = Field(
+        description="What they are and what they learned from, in words."
+    )
+    preprocessing: PreprocessingDocument | None = Field(description="How photos are shown to them.")
     norm: NormalizationDocument | None = Field(description="Null for networks without it.")
 
 
@@ -76,47 +82,51 @@ class ImageDocument(Document):
 
     id: str = Field(description="For `image_id` in later requests, and for links.")
     sha256: str = Field(description="Hash of the bytes that were sent.")
-    width: int
-    height: int
+    width: int = Field(description="Of the photo, upright, in pixels.")
+    height: int = Field(description="Of the photo, upright, in pixels.")
 
 
 class SizeDocument(Document):
     """Width and height in pixels."""
 
-    width: int
-    height: int
+    width: int = Field(description="In pixels.")
+    height: int = Field(description="In pixels.")
 
 
 class PredictionDocument(Document):
     """A class and its probability."""
 
-    label: str
-    probability: float
+    label: str = Field(description="The name of the class.")
+    probability: float = Field(description="From 0 to 1; all classes together are 1.")
 
 
 class TargetDocument(Document):
     """A class, by its number and its label."""
 
-    number: int
-    label: str
+    number: int = Field(
+        description="The number of the class, which is that of its unit in the last layer."
+    )
+    label: str = Field(description="The name of the class.")
 
 
 class BoxDocument(Document):
     """A rectangle of input pixels; bottom and right are exclusive."""
 
-    top: int
-    left: int
-    bottom: int
-    right: int
+    top: int = Field(description="First row.")
+    left: int = Field(description="First column.")
+    bottom: int = Field(description="The row after the last.")
+    right: int = Field(description="The column after the last.")
 
 
 class ProjectionDocument(Document):
     """One feature map's projection to pixels."""
 
-    feature: int
+    feature: int = Field(description="Number of the feature map, from 0.")
     unit: tuple[int, int] | None = Field(description="Row and column; null for `seed=map`.")
     activation: float = Field(description="For `seed=map` the map's largest.")
-    receptive_field: BoxDocument
+    receptive_field: BoxDocument = Field(
+        description="What the unit sees, in pixels of the input; for `seed=map` all of it."
+    )
     scale: float | None = Field(
         description="The value drawn as full black or white; for `show=lit` the strength from "
         "which on the photo is shown whole."
@@ -138,24 +148,28 @@ class ProjectionDocument(Document):
 class VisualizationDocument(Document):
     """What the chosen feature maps of one layer saw in one photo, strongest first."""
 
-    network: str
-    layer: str
-    method: models.Method
-    seed: models.Seed
-    fit: models.Fit
-    show: models.Show
-    rank: models.Rank
+    network: str = Field(description="The network that was used.")
+    layer: str = Field(description="The layer whose activations were projected.")
+    method: models.Method = Field(description="How the signal passed ReLUs on its way down.")
+    seed: models.Seed = Field(
+        description="What was sent back: one activation of each map, or all of it."
+    )
+    fit: models.Fit = Field(description="How the photo was made square.")
+    show: models.Show = Field(description="How the projections are drawn.")
+    rank: models.Rank = Field(description="What makes a map stronger than another.")
     target: TargetDocument | None = Field(
         description="For `rank=contribution` the class that the maps contribute to; else null."
     )
-    weights: WeightsDocument
-    image: ImageDocument
-    input: SizeDocument
+    weights: WeightsDocument = Field(description="The weights that were used.")
+    image: ImageDocument = Field(description="The photo, its id and its size.")
+    input: SizeDocument = Field(description="The size of what the network saw.")
     predictions: tuple[PredictionDocument, ...] | None = Field(
         description="Null where the weights have no classifier."
     )
-    projections: tuple[ProjectionDocument, ...]
-    timings_ms: Mapping[str, float]
+    projections: tuple[ProjectionDocument, ...] = Field(
+        description="The chosen feature maps, strongest first."
+    )
+    timings_ms: Mapping[str, float] = Field(description="What each part took, in milliseconds.")
 
 
 class LayerDocument(Document):

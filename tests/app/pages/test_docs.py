@@ -62,3 +62,10 @@ def test_errors_that_all_share_stand_once(client: TestClient) -> None:
     page = client.get("/docs").text
     assert rows(page, "errors") == ["400", "401", "403", "405", "500"]
     assert page.count("A page of another site asked.") == 1
+
+
+def test_every_field_of_the_answer_is_described(client: TestClient) -> None:
+    part = client.get("/docs").text.split('id="fields"')[1].split("</section>")[0]
+    described = re.findall(r"<tr><th scope=\"row\">(.*?)</th><td>.*?</td><td>(.*?)</td></tr>", part)
+    assert len(described) > 50
+    assert [name for name, meaning in described if not meaning.strip()] == []
