@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import reduce
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,13 +69,14 @@ def test_other_numbers_keep_what_was_found() -> None:
     ]
 
 
-def test_what_is_seen_is_what_a_record_says(toy: Network) -> None:
-    pixels = torch.rand(5, 3, 32, 32)
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_seen_is_what_a_record_says(toy: Network, seed: int) -> None:
+    pixels = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
     layers = [layer.name for layer in toy.layers]
     found, maxima = nothing_found(toy, layers, 2), record(toy, pixels).maxima
     see(toy, pixels, {0: 3, 1: 5, 2: 6, 3: 8}, found)  # the fifth row only fills up the batch
     for layer in layers:
-        positive = layer.startswith(("conv", "pool")) or layer == "fc3"
+        positive = layer.startswith(("conv", "pool", "norm")) or layer == "fc3"
         for feature in range(len(found[layer].image)):
             there = maxima[layer].rows[:, feature], maxima[layer].columns[:, feature]
             every = [
