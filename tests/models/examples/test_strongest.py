@@ -69,7 +69,7 @@ def test_other_numbers_keep_what_was_found() -> None:
     ]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", [*range(10), 750, 779])  # in two, a norm is silent
 def test_what_is_seen_is_what_a_record_says(toy: Network, seed: int) -> None:
     pixels = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
     layers = [layer.name for layer in toy.layers]
