@@ -47,9 +47,11 @@ class Link(models.Choice, Address):
     def into(self, layer: str) -> Self:
         """Return the link to another layer; what was chosen in this one stays behind.
 
-        So does a difference, which is one of the maps at a chosen unit.
+        So does a difference of the maps at a chosen unit; that of whole maps, or at a place of the
+        photo, is there in other layers too.
         """
-        show = None if self.show == "difference" else self.show
+        at_a_unit = self.show == "difference" and self.seed == "unit" and self.at is None
+        show = None if at_a_unit else self.show
         return self.to(layer=layer, features=None, feature=None, unit=None, page=1, show=show)
 
     def choice(self, **changes: Any) -> models.Choice:
@@ -80,7 +82,7 @@ class Link(models.Choice, Address):
 
     def page_of(self, feature: int) -> WrittenAddress:
         """Return the address of a map's own page; what is chosen in the layer stays behind."""
-        alone = self.into(self.layer).to(at=None, seed="unit", top=None)
+        alone = self.to(at=None, seed="unit", top=None).into(self.layer)
         kept = alone.to(rank="activation", target=None)
         return _address(f"{self.path}/{feature}", kept.query)
 

@@ -1001,6 +1001,12 @@ def test_a_difference_is_that_of_the_maps_at_the_unit_looked_at(
 def test_a_difference_stays_behind_in_its_layer(client: TestClient, explorer: str) -> None:
     text = page(client, f"{explorer}?show=difference&unit=5,6")
     assert f'href="{explorer.replace("conv5", "conv4")}"' in text
+    for query in ("show=difference&seed=map", "show=difference&at=150,225"):
+        text = page(client, f"{explorer}?{query}")
+        link = next(each for each in re.findall(r'href="([^"]+)"', text) if "/conv4?" in each)
+        assert "show=difference" in link
+        there = page(client, html.unescape(link))
+        assert 'aria-current="true">difference</a>' in there
     kept = page(client, f"{explorer}?show=lit&unit=5,6")
     assert f'href="{explorer.replace("conv5", "conv4")}?show=lit"' in kept
 
