@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from pathlib import Path
 
 import anyio
 import anyio.to_process
@@ -9,7 +10,8 @@ from prometheus_client import Histogram
 
 import models
 from app.engine.stages import stage_times
-from app.photos.decoding import Limits, PhotoTooLarge, Pixels, UnreadablePhoto, decode_within
+from app.photos.decoding import Limits, PhotoTooLarge, UnreadablePhoto
+from app.photos.store import decode_into
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,18 +38,19 @@ class Decoders:
         self._stages = stages or stage_times()
         self._at_work = anyio.CapacityLimiter(settings.decoders)
 
-    async def decode(self, data: bytes) -> Pixels:
-        """Decode a photo; where its decoder dies, once more in a fresh one.
+    async def decode(self, draft: Path, data: bytes, sha256: str) -> None:
+        """Decode a photo into a new file; where its decoder dies, once more by a fresh one.
 
-        Raises UnreadablePhoto, PhotoTooLarge, DecoderLost.
+        Whatever is raised, a part of the file may be left. Raises UnreadablePhoto, PhotoTooLarge,
+        DecoderLost, StorageFull, StorageRefused.
         """
         try:
-            return await self._decode(data)
+            return await self._decode(draft, data, sha256)
         except DEATHS as error:
             self.deaths += 1
             log.warning("a decoder died: %r", error)
         try:
-            return await self._decode(data)
+            return await self._decode(draft, data, sha256)
         except DEATHS as error:
             self.deaths += 1
             log.warning("a decoder died again: %r", error)
@@ -56,7 +59,7 @@ class Decoders:
     async def warm(self) -> None:
         """Start a decoding process before the first photo comes."""
         with contextlib.suppress(UnreadablePhoto, PhotoTooLarge, DecoderLost):
-            await self.decode(b"")
+            await self.decode(Path(), b"", "")
 
     def holdings(self) -> dict[str, tuple[str, float]]:
         """Count what is waiting: name to meaning and value."""
@@ -67,12 +70,18 @@ class Decoders:
             "decoder_deaths_total": ("Decoding processes that died.", self.deaths),
         }
 
-    async def _decode(self, data: bytes) -> Pixels:
+    async def _decode(self, draft: Path, data: bytes, sha256: str) -> None:
         async with self._at_work:
             try:
                 with self._stages.labels("decode").time(), anyio.fail_after(self.limits.seconds):
-                    return await anyio.to_process.run_sync(
-                        decode_within, data, self.limits, cancellable=True, limiter=_one()
+                    await anyio.to_process.run_sync(
+                        decode_into,
+                        draft,
+                        data,
+                        sha256,
+                        self.limits,
+                        cancellable=True,
+                        limiter=_one(),
                     )
             except TimeoutError:
                 raise PhotoTooLarge("too_slow", seconds=self.limits.seconds) from None

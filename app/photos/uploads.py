@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -16,7 +17,7 @@ from app.engine.cache import ByteLRU
 from app.engine.single_flight import SingleFlight
 from app.engine.stages import stage_times
 from app.photos.decoders import Decoders, limits_of
-from app.photos.decoding import Pixels, decode
+from app.photos.decoding import decode
 from app.photos.samples import SAMPLES, Sample, read_sample
 from app.photos.store import Photo, PhotoStore
 from app.settings import Settings
@@ -122,9 +123,18 @@ class Uploads:
     async def _receive(self, name: str, sha256: str, data: bytes) -> Photo:
         if known := await self._recall(name):
             return known
-        pixels = await self._decoders.decode(data)
-        await anyio.to_thread.run_sync(self._store.keep, name, sha256, pixels)
-        return self._hold(_photo_of(name, sha256, pixels))
+        draft = self._store.draft(name)
+        try:
+            await self._decoders.decode(draft, data, sha256)
+            return self._hold(await anyio.to_thread.run_sync(self._store.keep, draft, name))
+        except BaseException:
+            await self._remove(draft)
+            raise
+
+    async def _remove(self, draft: Path) -> None:
+        """Remove what a decoder left that died or was killed, whoever waits or left."""
+        with anyio.CancelScope(shield=True), contextlib.suppress(OSError):
+            await anyio.to_thread.run_sync(partial(draft.unlink, missing_ok=True))
 
     async def _recall(self, name: str) -> Photo | None:
         """Return a photo from memory or disk, where it is there and its time is not over."""
@@ -147,18 +157,15 @@ class Uploads:
         return photo
 
 
-def _photo_of(name: str, sha256: str, pixels: Pixels) -> Photo:
-    picture = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.data)
-    return Photo(name, sha256, pixels.format, picture)
-
-
 def read_photo_file(path: Path, settings: Settings) -> Photo:
     """Decode a photo of the user's own disk, within the same limits, in this process.
 
     Raises OSError, UnreadablePhoto, PhotoTooLarge.
     """
     data = path.read_bytes()
-    return _photo_of("", hashlib.sha256(data).hexdigest(), decode(data, limits_of(settings)))
+    pixels = decode(data, limits_of(settings))
+    picture = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.data)
+    return Photo("", hashlib.sha256(data).hexdigest(), pixels.format, picture)
 
 
 async def sweep_forever(*sweeps: Callable[[], None], seconds: float = 600) -> None:

@@ -143,7 +143,8 @@ def frame_photo(photo: Image.Image, preprocessing: Preprocessing, fit: str = "cr
 
 def framed(photo: Image.Image, preprocessing: Preprocessing, fit: str = "crop") -> Image.Image:
     """Return the size x size picture that the network sees, in RGB or grey."""
-    photo = photo.convert("L" if preprocessing.channel_order == "L" else "RGB")
+    mode = "L" if preprocessing.channel_order == "L" else "RGB"
+    photo = photo if photo.mode == mode else photo.convert(mode)  # which copies in any case
     size = preprocessing.size
     across, down = _resized(photo.size, preprocessing, fit)
     where = frame(photo.size, preprocessing, fit)

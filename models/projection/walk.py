@@ -22,7 +22,7 @@ from models.networks.steps import Step
 from models.projection.record import Record, activations
 from models.projection.selection import Unit
 
-TILE_BYTES = {"cpu": 2**21, "cuda": 2**28}
+TILE_BYTES = {"cpu": 2**22, "cuda": 2**28}
 """Signals part into smaller batches when their maps outgrow this: a CPU's cache, a GPU's share."""
 
 

@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import resource
+import stat
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 
 from app.photos import decoding
+from app.photos import store as stores
+from app.photos.decoders import DecoderLost, Decoders
 from app.photos.decoding import (
     Limits,
     PhotoTooLarge,
@@ -22,8 +25,9 @@ from app.photos.decoding import (
     decode_within,
 )
 from app.photos.samples import SAMPLES, read_sample
-from app.photos.store import PhotoStore
+from app.photos.store import PhotoStore, decode_into
 from app.photos.uploads import NoSuchPhoto, Uploads, read_photo_file, sweep_forever
+from app.storage import StorageRefused
 from tests.refusals import refused
 from tests.serving import photo, settings_in
 
@@ -92,6 +96,41 @@ def test_a_file_that_is_not_there_or_not_ours_is_no_photo(tmp_path: Path) -> Non
     assert store.read("0" * 32) is None
     store.write("1" * 32, (b"P6\n# someone else's\n1 1\n255\nabc",))
     assert store.read("1" * 32) is None
+
+
+def test_what_a_decoder_wrote_is_kept_only_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "decode_within", decode)  # which would confine this process
+    store = PhotoStore(tmp_path, 100, 10_000)
+    draft = store.draft("1" * 32)
+    decode_into(draft, photo(60, 40), "a" * 64, Limits())
+    assert stat.S_IMODE(draft.stat().st_mode) == 0o600 and store.read("1" * 32) is None
+    kept = store.keep(draft, "1" * 32)
+    assert kept.picture.tobytes() == decode(photo(60, 40), Limits()).data
+    assert (kept.sha256, kept.format) == ("a" * 64, "JPEG")
+    draft.write_bytes(store.path("1" * 32).read_bytes()[:-1])
+    with refused(StorageRefused, match="what was written"):
+        store.keep(draft, "2" * 32)
+    assert not store.holds("2" * 32)
+
+
+def test_a_decoder_that_dies_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(decoders: Decoders, draft: Path, data: bytes, sha256: str) -> None:
+        draft.parent.mkdir(exist_ok=True)
+        draft.write_bytes(b"P6 half of it")
+        raise DecoderLost
+
+    async def work(uploads: Uploads) -> None:
+        with refused(DecoderLost, match="ask again"):
+            await uploads.receive(photo(60, 40))
+
+    monkeypatch.setattr(Decoders, "decode", die)
+    with_uploads(tmp_path, work)
+    assert not list(settings_in(tmp_path).data_dir.glob("photos/*"))
+    assert (settings_in(tmp_path).data_dir / "photos").is_dir()
 
 
 def with_uploads(folder: Path, work: Callable[[Uploads], Any]) -> None:
