@@ -190,6 +190,31 @@ on("click", async (event) => {
   setTimeout(() => (button.textContent = words), 1500);
 });
 
+// The whole layer at a glance: its hundreds of links are text until they come near, or a key asks.
+
+function unfold() {
+  const glance = one(".folded");
+  if (!glance) return;
+  const cells = glance.querySelector("noscript");
+  cells.outerHTML = cells.textContent;
+  glance.classList.remove("folded");
+}
+on("DOMContentLoaded", () => {
+  const near = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && unfold(), { rootMargin: "600px" });
+  all(".folded").forEach((glance) => near.observe(glance));
+});
+
+// Links and forms of a page that htmx swaps: each is shown to htmx when it is pressed, because to look
+// at hundreds of them beforehand keeps a phone busy.
+
+function boost(pressed) {
+  if (!pressed?.closest("[hx-boost], [data-boost]")?.matches("[data-boost]")) return;
+  pressed.setAttribute("hx-boost", "true");
+  window.htmx?.process(pressed);
+}
+on("click", (event) => boost(event.target.closest?.("a")), true);
+on("submit", (event) => boost(event.target), true);
+
 // Keys. What is chosen in a row moves at once, so that the next press goes on from there however
 // slow the server is; the page that comes says what is true.
 
@@ -207,6 +232,7 @@ function step(query, by, around) {
   return links[around ? (next + links.length) % links.length : here < 0 ? -1 : next];
 }
 function map(by) {
+  unfold();
   return step(".cells", by) ?? one(`.turn [rel=${by < 0 ? "prev" : "next"}]`);
 }
 

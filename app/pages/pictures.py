@@ -19,7 +19,7 @@ from app.web import answers
 from app.web.dependencies import EngineHere, UploadsHere, admit, admit_picture
 from app.web.templates import is_partial, show
 
-PHOTO_SIDES = {"photo": 1200, "small": 288}
+PHOTO_SIDES = {"photo": 960, "small": 288}
 """Longest side of a photo as pages show it, in pixels."""
 FOR_EVER = "private, max-age=31536000, immutable"
 
@@ -64,18 +64,21 @@ async def show_photo(
     engine: EngineHere,
     uploads: UploadsHere,
 ) -> Response:
-    """Show an uploaded photo, from pixels that we wrote."""
+    """Show an uploaded photo, from pixels that we wrote: as WebP to a browser that takes that."""
+    kind: Literal["JPEG", "WEBP"] = "WEBP" if takes_webp(request) else "JPEG"
 
     async def work() -> Answer:
         photo = await uploads.find(id)
 
         async def make() -> Answer:
-            return Answer(await engine.beside(lambda: _jpeg(photo.picture, PHOTO_SIDES[size])))
+            content = await engine.beside(lambda: _shrunk(photo.picture, PHOTO_SIDES[size], kind))
+            return Answer(content)
 
-        return await engine.answer((size, photo.id), make)
+        return await engine.answer((size, kind, photo.id), make)
 
     answer = await admit_picture(request, engine, (id,), work)
-    return Response(answer.content, media_type="image/jpeg", headers=_cached(FOR_EVER))
+    headers = _cached(FOR_EVER) | {"Vary": "Accept"}
+    return Response(answer.content, media_type=f"image/{kind.lower()}", headers=headers)
 
 
 @router.get("/images/{id}/{network}/{layer}/view.zip")
@@ -257,13 +260,14 @@ def _to_look_at(picture: Image.Image, share: int, webp: bool) -> bytes:
     return file.getvalue()
 
 
-def _jpeg(picture: Image.Image, longest: int) -> bytes:
+def _shrunk(picture: Image.Image, longest: int, kind: Literal["JPEG", "WEBP"]) -> bytes:
     file = io.BytesIO()
     if max(picture.size) > longest:  # without a copy of the full photo
         scale = longest / max(picture.size)
         width, height = (max(1, round(edge * scale)) for edge in picture.size)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    picture.save(file, "JPEG", quality=88)
+    quality = 85 if kind == "WEBP" else 88
+    picture.save(file, kind, quality=quality, method=2)  # WebP's: a quarter of the usual time
     return file.getvalue()
 
 

@@ -426,7 +426,7 @@ def test_the_arrow_keys_walk_the_layers(visit: Visit) -> None:
 
 def test_keys_walk_maps_methods_and_ways_and_lose_no_press(visit: Visit) -> None:
     page = visit().open_sample()
-    maps = [int(text.split()[-1]) for text in page.locator(".cells a").all_inner_texts()]
+    maps = maps_of(page.locator(".folded noscript").inner_html())
     for _ in range(4):
         page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("Shift+ArrowLeft")
@@ -443,6 +443,36 @@ def test_keys_walk_maps_methods_and_ways_and_lose_no_press(visit: Visit) -> None
     expect(page.locator("#keys")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#keys")).to_be_hidden()
+
+
+def maps_of(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"Map (\d+): activation", text)]
+
+
+def test_the_whole_layer_unfolds_when_it_comes_near(visit: Visit) -> None:
+    visitor = visit(viewport={"width": 390, "height": 844})
+    page = visitor.open_sample()
+    maps = maps_of(page.locator(".folded noscript").inner_html())
+    assert page.locator(".cells").count() == 0
+    page.locator("#glance").scroll_into_view_if_needed()
+    expect(page.locator(".cells a")).to_have_count(128)
+    assert [int(text) for text in page.locator(".cells a").all_inner_texts()] == maps
+    visitor.mark()
+    page.get_by_role("link", name=f"map {maps[40]}", exact=True).click()
+    expect(page.locator("#close-title")).to_contain_text(f"Map {maps[40]}")
+    expect(page.locator(".cells [aria-current]")).to_have_text(str(maps[40]))
+    visitor.check_same_document()
+    visitor.check_alone()
+
+
+def test_the_place_of_a_photo_is_as_large_before_it_arrives(visit: Visit) -> None:
+    page = visit(viewport={"width": 390, "height": 844}).open_sample()
+    arrived = page.locator("#photo").bounding_box()
+    page.route("**/photo.jpg", lambda route: route.fulfill(body=b"", content_type="image/jpeg"))
+    page.reload()
+    before = page.locator("#photo").bounding_box()
+    assert arrived and before
+    assert list(before.values()) == pytest.approx(list(arrived.values()), abs=1)
 
 
 def test_arrow_keys_aim_at_a_place_of_the_photo(visit: Visit) -> None:
@@ -691,6 +721,8 @@ def test_everybody_can_use_every_page(visit: Visit, width: int) -> None:
             place = explorer.replace("/conv5", address)
         page.goto(place)
         page.wait_for_load_state("networkidle")
+        page.evaluate("document.querySelector('.folded')?.scrollIntoView()")
+        expect(page.locator(".folded")).to_have_count(0)
         found = Axe().run(page, options=AXE)
         assert not found.violations_count, f"{name}: {found.generate_report()}"
         if name != "docs":

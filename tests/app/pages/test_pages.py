@@ -337,6 +337,19 @@ def test_a_large_picture_to_look_at_comes_as_a_browser_takes_it(
     assert seen.shape == exact.shape and np.abs(seen - exact).mean() < 6, "it looks the same"
 
 
+@pytest.mark.parametrize("size", ["photo", "small"])
+def test_a_photo_comes_as_a_browser_takes_it(client: TestClient, explorer: str, size: str) -> None:
+    address = f"{explorer.removesuffix('/zfnet/conv5')}/{size}.jpg"
+    accepts = {"image/jpeg": "*/*", "image/webp": "image/avif,image/webp,*/*;q=0.8"}
+    seen = []
+    for kind, accept in accepts.items():
+        answer = client.get(address, headers={"accept": accept})
+        assert answer.headers["content-type"] == kind and answer.headers["vary"] == "Accept"
+        assert "immutable" in answer.headers["cache-control"]
+        seen.append(np.asarray(Image.open(io.BytesIO(answer.content)), float))
+    assert seen[0].shape == seen[1].shape and np.abs(seen[0] - seen[1]).mean() < 6
+
+
 def test_a_picture_of_other_weights_is_not_cached(client: TestClient, explorer: str) -> None:
     link = addresses(page(client, explorer), "projection.png")[0]
     other = re.sub(r"v=\w+", "v=000000000000", link)
@@ -451,7 +464,7 @@ def test_a_link_made_with_other_weights_says_so(client: TestClient, explorer: st
     assert f'data-link="{explorer}?weights={short}"' in other
     assert f'href="{explorer.replace("zfnet/conv5", "lenet5")}"' in other
     sheet = re.search(rf'"({explorer}/maps\.png[^"]*)"', other)
-    assert sheet and client.get(html.unescape(sheet[1])).status_code == 200
+    assert sheet and client.get(html.unescape(sheet[0])).status_code == 200
     assert client.get(f"{explorer}?weights=rubbish", headers=HTML).status_code == 422
 
 
@@ -509,14 +522,13 @@ def test_a_projection_is_the_same_alone_and_in_a_list(client: TestClient, explor
 
 def test_the_whole_layer_is_on_one_sheet(client: TestClient, explorer: str) -> None:
     text = page(client, explorer)
-    sheet = re.search(r'<image id="sheet" href="([^"]+)" width="(\d+)" height="(\d+)"', text)
-    assert sheet
-    answer = client.get(html.unescape(sheet[1]))
-    assert Image.open(io.BytesIO(answer.content)).size == (int(sheet[2]), int(sheet[3]))
+    (sheet,) = set(re.findall(r'<image href="([^"]+)" width="(\d+)" height="(\d+)"', text))
+    answer = client.get(html.unescape(sheet[0]))
+    assert Image.open(io.BytesIO(answer.content)).size == (int(sheet[1]), int(sheet[2]))
     assert "immutable" in answer.headers["cache-control"]
     corners = re.findall(r'<svg viewBox="(\d+) (\d+) 13 13"', text)
     assert len(set(corners)) == 128
-    assert all(int(x) < int(sheet[2]) and int(y) < int(sheet[3]) for x, y in corners)
+    assert all(int(x) < int(sheet[1]) and int(y) < int(sheet[2]) for x, y in corners)
 
 
 def maps_of(text: str) -> list[int]:
