@@ -149,7 +149,7 @@ def way_of(seen: Seen, option: str) -> object:
 
 
 Fact = tuple[str, str]
-"""An option's name and its value, or `image` and how the photo's id begins."""
+"""An option's name and its value, or `image` and which of the columns' photos it is, from 1."""
 
 
 def differences(columns: Sequence[Seen], *, weights: bool = True) -> list[tuple[Fact, ...]]:
@@ -157,7 +157,11 @@ def differences(columns: Sequence[Seen], *, weights: bool = True) -> list[tuple[
 
     Without ``weights``, those are not spoken of.
     """
-    rows = [dict(_facts(each, weights=weights)) for each in columns]
+    photos = list(dict.fromkeys(each.column.image for each in columns))
+    rows = [
+        dict(_facts(each, weights=weights)) | {"image": str(1 + photos.index(each.column.image))}
+        for each in columns
+    ]
     told = [name for name in rows[0] if len({row[name] for row in rows}) > 1]
     return [tuple((name, row[name]) for name in told if row[name]) for row in rows]
 
@@ -169,4 +173,3 @@ def _facts(seen: Seen, *, weights: bool) -> Iterator[tuple[str, str]]:
     if weights:
         provenance = seen.network.provenance
         yield "weights", f"{provenance.source} weights {provenance.sha256[:8]}".strip()
-    yield "image", seen.column.image[:6]

@@ -22,14 +22,15 @@ SENTENCES: Mapping[str, str] = {
     "InvalidChoice.features_and_top": "give either features or top, not both",
     "InvalidChoice.unit_and_map": ("a unit is one place, seed=map the whole map: give one of them"),
     "InvalidChoice.difference_of_places": (
-        "show=difference compares projections of one place: give one unit of {layer}, or seed=map"
+        "a difference (show=difference) compares projections of one place: "
+        "choose one unit of {layer} (unit), or whole maps (seed=map)"
     ),
     "InvalidChoice.difference_of_one": (
-        "show=difference compares two projections or more: choose more maps"
+        "a difference (show=difference) compares two projections or more: choose more maps"
     ),
     "InvalidChoice.difference_of_silent": (
-        "show=difference compares two projections or more, and {count} of the chosen maps "
-        "have one here: choose other maps or another place"
+        "a difference (show=difference) compares two projections or more, and {count} of the "
+        "chosen maps have one here: choose other maps or another place"
     ),
     "InvalidChoice.contribution_and_features": (
         "rank=contribution says which maps are the strongest, features names them: give one of them"

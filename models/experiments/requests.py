@@ -41,9 +41,7 @@ class InvarianceRequest:
     network: str | None = same("network")
     fit: Fit = same("fit")
     first: str | None = option(None, "A low layer.", when_absent="the first")
-    second: str | None = option(
-        None, "A high layer.", when_absent="the last but one; in the paper's network, layer 7"
-    )
+    second: str | None = option(None, "A high layer.", when_absent="layer 7, or the last but one")
     target: str | None = option(
         None,
         "The class that is followed, by number or label; one for all photos, or one each with "
@@ -69,9 +67,7 @@ class CorrespondenceRequest:
         example="nose: 90,100,130,140; 80,96,120,136",
     )
     first: str | None = option(None, "A layer.", when_absent="the last conv layer")
-    second: str | None = option(
-        None, "A higher layer.", when_absent="the last but one; in the paper's network, layer 7"
-    )
+    second: str | None = option(None, "A higher layer.", when_absent="layer 7, or the last but one")
     draws: int = option(10, "How many times random boxes of the same sizes are drawn.")
     weights: str | None = same("weights")
 

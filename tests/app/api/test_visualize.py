@@ -118,7 +118,11 @@ def test_a_difference_says_what_remains_of_each(client: TestClient) -> None:
 
 
 def test_a_difference_of_several_places_is_refused_with_the_way_out(client: TestClient) -> None:
-    assert_problem(visualize(client, show="difference"), 422, "one unit of conv5, or seed=map")
+    assert_problem(
+        visualize(client, show="difference"),
+        422,
+        r"one unit of conv5 (unit), or whole maps (seed=map)",
+    )
     assert_problem(visualize(client, show="difference", seed="map", top="1"), 422, "more maps")
     assert_problem(visualize(client, show="dim"), 422, "'exact', 'smooth', 'lit', 'difference'")
 

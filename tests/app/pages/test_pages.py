@@ -464,7 +464,7 @@ def test_a_link_made_with_other_weights_says_so(client: TestClient, explorer: st
     assert f'data-link="{explorer}?weights={short}"' in other
     assert f'href="{explorer.replace("zfnet/conv5", "lenet5")}"' in other
     sheet = re.search(rf'"({explorer}/maps\.png[^"]*)"', other)
-    assert sheet and client.get(html.unescape(sheet[0])).status_code == 200
+    assert sheet and client.get(html.unescape(sheet[1])).status_code == 200
     assert client.get(f"{explorer}?weights=rubbish", headers=HTML).status_code == 422
 
 
@@ -1027,7 +1027,7 @@ def test_a_difference_that_cannot_be_had_says_why_and_shows_the_maps_as_usual(
     client: TestClient, explorer: str
 ) -> None:
     text = page(client, f"{explorer}?show=difference")
-    assert "give one unit of conv5" in text
+    assert "choose one unit of conv5" in text
     assert 'aria-current="true">exact</a>' in text and "projection.png" in text
     assert "compares two" in page(client, f"{explorer}?show=difference&features=7&seed=map")
 
