@@ -119,7 +119,7 @@ def test_from_the_photo_to_what_was_found_without_javascript(client: TestClient)
     wait_for(lambda: client.get(job).json()["state"] == "done")
     text = page(client, job)
     assert "Most probable class" in text and 'http-equiv="refresh"' not in text
-    assert "square 8 pixels; stride 8 pixels" in text
+    assert "square 8 pixels; layer c2" in text
     for panel in re.findall(r'src="(/jobs/[^"]+\.png)"', text):
         picture = client.get(panel)
         assert Image.open(BytesIO(picture.content)).size == (64, 64)
