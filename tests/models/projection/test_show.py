@@ -187,7 +187,7 @@ def test_what_is_complete_stays_as_it_is(toy: Network) -> None:
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
-        ({}, "compares projections of one place: give one unit of conv2, or seed=map"),
+        ({}, "compares projections of one place: choose one unit of conv2"),
         ({"features": (1, 2)}, "compares projections of one place"),
         ({"unit": (3, 3), "features": (1,)}, "two projections or more: choose more maps"),
         ({"seed": "map", "top": 1}, "two projections or more: choose more maps"),
