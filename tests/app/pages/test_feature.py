@@ -66,7 +66,7 @@ def test_the_first_place_is_the_strongest_unit_of_the_api(client: TestClient, im
     assert f"Map {first['feature']} " in text
     found = places(text)
     assert len(found) == 9 and found[0] == first["unit"]
-    assert f">{number(first['activation'])}</span>, it ranks 1 of the layer’s 384 maps" in text
+    assert f">{number(first['activation'])}</span>, it ranks 1 of the layer\u2019s 384 maps" in text
 
 
 def test_every_place_leads_to_its_unit_in_the_explorer(client: TestClient, image: str) -> None:
