@@ -461,8 +461,22 @@ def test_the_whole_layer_unfolds_when_it_comes_near(visit: Visit) -> None:
     page.get_by_role("link", name=f"map {maps[40]}", exact=True).click()
     expect(page.locator("#close-title")).to_contain_text(f"Map {maps[40]}")
     expect(page.locator(".cells [aria-current]")).to_have_text(str(maps[40]))
+    page.go_back()
+    expect(page.locator("#close-title")).to_contain_text(f"Map {maps[0]}")
     visitor.check_same_document()
+    expect(page.locator(".cells a")).to_have_count(128)
+    assert [int(text) for text in page.locator(".cells a").all_inner_texts()] == maps
     visitor.check_alone()
+
+
+def test_a_page_that_one_comes_back_to_has_the_whole_layer(visit: Visit) -> None:
+    page = visit().open_sample()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("h1")).to_have_text("conv4 of ZFNet")
+    page.go_back()
+    expect(page.locator("h1")).to_have_text("conv5 of ZFNet")
+    expect(page.locator(".cells a")).to_have_count(128)
+    assert page.locator(".folded").count() == 0
 
 
 def test_the_place_of_a_photo_is_as_large_before_it_arrives(visit: Visit) -> None:
