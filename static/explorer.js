@@ -190,7 +190,8 @@ on("click", async (event) => {
   setTimeout(() => (button.textContent = words), 1500);
 });
 
-// The whole layer at a glance: its hundreds of links are text until they come near, or a key asks.
+// The whole layer at a glance: its hundreds of links are text until they come near, or a key asks; on a
+// wide screen they are near at once.
 
 function unfold() {
   const glance = one(".folded");
@@ -200,7 +201,8 @@ function unfold() {
   glance.classList.remove("folded");
 }
 on("DOMContentLoaded", () => {
-  const near = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && unfold(), { rootMargin: "600px" });
+  const rootMargin = matchMedia("(min-width: 60rem)").matches ? "9999px" : "600px";
+  const near = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && unfold(), { rootMargin });
   all(".folded").forEach((glance) => near.observe(glance));
 });
 

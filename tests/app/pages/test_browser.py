@@ -425,7 +425,7 @@ def test_the_arrow_keys_walk_the_layers(visit: Visit) -> None:
 
 
 def test_keys_walk_maps_methods_and_ways_and_lose_no_press(visit: Visit) -> None:
-    page = visit().open_sample()
+    page = visit(viewport={"width": 900, "height": 600}).open_sample()
     maps = maps_of(page.locator(".folded noscript").inner_html())
     for _ in range(4):
         page.keyboard.press("Shift+ArrowRight")
@@ -469,8 +469,12 @@ def test_the_whole_layer_unfolds_when_it_comes_near(visit: Visit) -> None:
     visitor.check_alone()
 
 
+def test_on_a_wide_screen_the_whole_layer_is_there_at_once(visit: Visit) -> None:
+    expect(visit().open_sample().locator(".cells a")).to_have_count(128)
+
+
 def test_a_page_that_one_comes_back_to_has_the_whole_layer(visit: Visit) -> None:
-    page = visit().open_sample()
+    page = visit(viewport={"width": 900, "height": 600}).open_sample()
     page.keyboard.press("ArrowLeft")
     expect(page.locator("h1")).to_have_text("conv4 of ZFNet")
     page.go_back()
